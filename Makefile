@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# make            the shared and the static library, into build/, and the examples
+# make run        the demonstration: a small KVM guest on guest memory of this library
+# make test       the whole suite: Rust tests, and the C programs against each form of the library
+# make install    PREFIX=/usr/local DESTDIR= LIBDIR=$(PREFIX)/lib
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+CARGO ?= cargo
+INSTALL ?= install
+STRIP ?= strip
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+ABI := $(firstword $(subst ., ,$(VERSION)))
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+SHARED := build/libguestmem.so.$(VERSION)
+STATIC := build/libguestmem.a
+HEADERS := include/guestmem.h
+SOURCES := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
+WARNINGS := -Wall -Wextra -Wpedantic -Wconversion
+EXAMPLES := build/minivm
+
+all: $(SHARED) $(STATIC) $(EXAMPLES)
+
+# An rlib among the crate types would turn LTO off without a word, so they are named here.
+$(TARGET)/release/libguestmem.so $(TARGET)/release/libguestmem.a &: $(SOURCES)
+	$(CARGO) rustc --locked --quiet --release --lib --crate-type cdylib,staticlib
+	@touch $(TARGET)/release/libguestmem.so $(TARGET)/release/libguestmem.a
+
+$(SHARED): $(TARGET)/release/libguestmem.so
+	@mkdir -p build
+	cp $< $@
+	ln -sf $(notdir $@) build/libguestmem.so.$(ABI)
+	ln -sf libguestmem.so.$(ABI) build/libguestmem.so
+
+# One object in which only guestmem_* is global: two static Rust libraries in one program would
+# otherwise meet in the names of their runtimes.
+$(STATIC): $(TARGET)/release/libguestmem.a
+	@mkdir -p build
+	$(LD) -r -o build/guestmem.o --whole-archive $<
+	objcopy --wildcard --keep-global-symbol='guestmem_*' --remove-section=.llvmbc \
+	    --remove-section=.llvmcmd build/guestmem.o
+	rm -f $@
+	$(AR) rcs $@ build/guestmem.o
+	rm build/guestmem.o
+
+build/%: examples/%.c $(SHARED) $(HEADERS)
+	$(CC) -std=gnu11 -O2 -g $(WARNINGS) $(CFLAGS) -Iinclude -o $@ $< \
+	    -Lbuild -lguestmem -Wl,-rpath,'$$ORIGIN'
+
+run: build/minivm
+	build/minivm
+
+test:
+	$(CARGO) test --locked
+
+install: $(SHARED) $(STATIC)
+	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/guestmem \
+	    $(DESTDIR)$(INCLUDEDIR)
+	$(INSTALL) -m 644 $(HEADERS) $(DESTDIR)$(INCLUDEDIR)
+	$(INSTALL) -m 755 $(SHARED) $(DESTDIR)$(LIBDIR)
+	$(INSTALL) -m 644 $(STATIC) $(DESTDIR)$(LIBDIR)
+	$(STRIP) --strip-unneeded $(DESTDIR)$(LIBDIR)/$(notdir $(SHARED))
+	$(STRIP) --strip-debug $(DESTDIR)$(LIBDIR)/$(notdir $(STATIC))
+	ln -sf $(notdir $(SHARED)) $(DESTDIR)$(LIBDIR)/libguestmem.so.$(ABI)
+	ln -sf libguestmem.so.$(ABI) $(DESTDIR)$(LIBDIR)/libguestmem.so
+	for file in guestmem.pc cmake/guestmem-config.cmake cmake/guestmem-config-version.cmake; do \
+	    target=$$(echo $$file | sed 's,^guestmem.pc,pkgconfig/&,; s,^cmake/,cmake/guestmem/,'); \
+	    sed -e 's,@PREFIX@,$(PREFIX),g' -e 's,@LIBDIR@,$(LIBDIR),g' \
+	        -e 's,@INCLUDEDIR@,$(INCLUDEDIR),g' -e 's,@VERSION@,$(VERSION),g' -e 's,@ABI@,$(ABI),g' \
+	        packaging/$$file.in > $(DESTDIR)$(LIBDIR)/$$target; \
+	done
+
+# What the C programs are built and run against: an installed library, as a user has it.
+stage: $(SHARED) $(STATIC)
+	$(MAKE) --no-print-directory -s install DESTDIR=$(CURDIR)/build/stage PREFIX=/usr LIBDIR=/usr/lib
+
+# A library that cannot unwind, in place of the shared one.
+stage-abort: stage
+	$(CARGO) rustc --locked --quiet --profile abort --lib --crate-type cdylib
+	rm -rf build/stage-abort
+	cp -a build/stage build/stage-abort
+	cp $(TARGET)/abort/libguestmem.so build/stage-abort/usr/lib/libguestmem.so.$(VERSION)
+
+check-shared check-static: check-%: stage
+	$(MAKE) --no-print-directory -C c_tests STAGE=$(CURDIR)/build/stage LINK=$* OUT=$(CURDIR)/build/c_tests-$*
+
+check-abort: stage-abort
+	$(MAKE) --no-print-directory -C c_tests STAGE=$(CURDIR)/build/stage-abort LINK=shared OUT=$(CURDIR)/build/c_tests-abort
+
+clean:
+	$(CARGO) clean
+	rm -rf build
+
+.PHONY: all run test install stage stage-abort check-shared check-static check-abort clean

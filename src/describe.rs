@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! A memory in words for people and logs: one JSON object.
+
+use crate::error::{Error, Result};
+use crate::memory::GuestMemory;
+use crate::policy;
+use crate::region::{MemoryRegion, Source};
+use std::io::Write;
+
+/// Bytes that grow fallibly, to be written to.
+#[derive(Debug, Default)]
+pub struct Text(Vec<u8>);
+
+impl Text {
+    /// What was written.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// Bytes written so far.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True before anything is written.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.try_reserve(bytes.len()).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+const POLICIES: [(u64, &str); 5] = [
+    (policy::USE_HUGEPAGES, "use_hugepages"),
+    (policy::LOCK_GUEST_MEMORY, "lock_guest_memory"),
+    (policy::USE_PUNCHHOLE_LOCKED, "use_punchhole_locked"),
+    (policy::DONTFORK, "dontfork"),
+    (policy::MERGEABLE, "mergeable"),
+];
+
+/// Regions, backings, policy and resident bytes of `mem`.
+pub fn describe(mem: &GuestMemory) -> Result<Vec<u8>> {
+    let mut text = Text::default();
+    write_memory(&mut text, mem).map_err(|_| Error::NoMemory("the description"))?;
+    Ok(text.into_bytes())
+}
+
+fn write_memory(text: &mut Text, mem: &GuestMemory) -> std::io::Result<()> {
+    let (end, size) = (mem.end_addr(), mem.size());
+    write!(text, "{{\"end_addr\":{end},\"memory_size\":{size},\"policy\":[")?;
+    let in_force = POLICIES.iter().filter(|(bit, _)| mem.policy() & bit != 0);
+    for (index, (_, name)) in in_force.enumerate() {
+        write!(text, "{}\"{name}\"", separator(index))?;
+    }
+    write!(text, "],\"tainted\":{},\"regions\":[", mem.is_tainted())?;
+    let mut resident = 0;
+    for (index, entry) in mem.table().entries().iter().enumerate() {
+        text.write_all(separator(index).as_bytes())?;
+        let Ok(region) = entry.region() else { continue };
+        resident += write_region(text, region)?;
+    }
+    write!(text, "],\"resident\":{resident}}}")
+}
+
+/// Writes one region. Gives its resident bytes.
+fn write_region(text: &mut Text, region: &MemoryRegion) -> std::io::Result<u64> {
+    let (range, options) = (region.range(), region.options());
+    write!(
+        text,
+        "{{\"guest_addr\":{},\"size\":{},\"host_addr\":\"{:p}\",\"backing\":\"{}\"",
+        range.start(),
+        range.size(),
+        region.host(),
+        backing_name(options.source),
+    )?;
+    if let Some((file, offset)) = region.backing().file() {
+        write!(text, ",\"fd\":{},\"fd_offset\":{offset}", file.fd())?;
+    }
+    let resident = region.resident().unwrap_or(0);
+    write!(
+        text,
+        ",\"read_only\":{},\"purpose\":{},\"page_size\":{},\"resident\":{resident}}}",
+        options.read_only,
+        options.purpose,
+        region.page_size(),
+    )?;
+    Ok(resident)
+}
+
+fn separator(index: usize) -> &'static str {
+    if index == 0 { "" } else { "," }
+}
+
+fn backing_name(source: Source) -> &'static str {
+    match source {
+        Source::Memfd => "memfd",
+        Source::Huge { .. } => "hugetlb",
+        Source::Private => "private",
+        Source::File { private: false, .. } => "file",
+        Source::File { private: true, .. } => "private_file",
+        Source::Caller { .. } => "caller",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backing::page_size;
+    use crate::region::RegionOptions;
+
+    #[test]
+    fn the_description_is_json_that_tells_what_is_there() {
+        let page = page_size();
+        let private = RegionOptions { source: Source::Private, ..RegionOptions::plain(page, page) };
+        let mem = GuestMemory::new(&[RegionOptions::plain(0, page), private]).unwrap();
+        mem.add_policy(policy::DONTFORK).unwrap();
+        mem.dma_fill(0, 1, 1).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&describe(&mem).unwrap()).unwrap();
+        assert_eq!(value["memory_size"], 2 * page);
+        assert_eq!(value["policy"], serde_json::json!(["dontfork"]));
+        assert_eq!(value["resident"], page);
+        assert_eq!(value["regions"][0]["backing"], "memfd");
+        assert_eq!(value["regions"][1]["backing"], "private");
+        assert!(value["regions"][1].get("fd").is_none());
+    }
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! What can go wrong, and the thread's record of what went wrong last.
+//!
+//! An [`Error`] is plain data, made where the failure happens and formatted only when somebody
+//! asks. Its texts say *why*; the headline of each code stands in `ffi/status.rs`.
+
+use std::cell::Cell;
+
+/// Every way in which a call can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)] // Each variant is the `GUESTMEM_E_*` of its name, documented there.
+pub enum Error {
+    #[error("{0}")]
+    InvalidArgument(&'static str),
+    #[error("not a live object of this kind")]
+    BadHandle,
+    #[error("{0}")]
+    NoMemory(&'static str),
+    #[error("the address is in no region")]
+    InvalidAddress,
+    #[error("the range does not end in the region it starts in, meets a hole, or wraps")]
+    InvalidRange,
+    #[error("a size of zero means nothing here")]
+    InvalidSize,
+    #[error("{0}")]
+    NotAligned(&'static str),
+    #[error("the access is not naturally aligned")]
+    Misaligned,
+    #[error("two regions share addresses")]
+    Overlap,
+    #[error("ranges are to be given in ascending order")]
+    Unsorted,
+    #[error("{why}")]
+    TooLarge { why: &'static str, errno: i32 },
+    #[error("the region is read-only")]
+    ReadOnly,
+    #[error("ended after {completed:#x} bytes")]
+    ShortRead { completed: u64 },
+    #[error("ended after {completed:#x} bytes")]
+    ShortWrite { completed: u64 },
+    #[error("{why}")]
+    Backing { why: &'static str, errno: i32 },
+    #[error("{call}")]
+    Os { call: &'static str, errno: i32 },
+    #[error("stopped after {completed:#x} bytes")]
+    Io { errno: i32, completed: u64 },
+    #[error("{policy}")]
+    Policy { policy: &'static str, errno: i32 },
+    #[error("{0}")]
+    Metadata(&'static str),
+    #[error("{0}")]
+    Mismatch(&'static str),
+    #[error("the data ends after {completed:#x} bytes")]
+    SnapshotShort { completed: u64 },
+    #[error("more bytes follow where the data should end")]
+    SnapshotLong,
+    #[error("the chunk after {completed:#x} bytes of data is damaged")]
+    Corrupt { completed: u64 },
+    #[error("a restore failed half way; only a whole one clears this")]
+    Tainted,
+    #[error("the progress callback asked to stop")]
+    Cancelled,
+    #[error("no region with that index or start")]
+    NotFound,
+    #[error("{0}")]
+    Unsupported(&'static str),
+    #[error("{0}")]
+    Busy(&'static str),
+    #[error("{0}")]
+    Internal(&'static str),
+}
+
+/// The result of everything that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A system call's failure: the process's limits and memory have codes of their own.
+    pub fn from_os(call: &'static str, errno: i32) -> Self {
+        match errno {
+            libc::ENOMEM => Error::NoMemory(call),
+            libc::EMFILE | libc::ENFILE | libc::EFBIG => Error::TooLarge { why: call, errno },
+            _ => Error::Os { call, errno },
+        }
+    }
+
+    /// The failure that `errno` tells of, right after `call` returned.
+    pub fn last_os(call: &'static str) -> Self {
+        Self::from_os(call, errno())
+    }
+
+    /// A limit of the library.
+    pub const fn too_large(why: &'static str) -> Self {
+        Error::TooLarge { why, errno: 0 }
+    }
+
+    /// The errno behind the failure; 0 where no system call was involved.
+    pub fn os_errno(&self) -> i32 {
+        match *self {
+            Error::TooLarge { errno, .. }
+            | Error::Backing { errno, .. }
+            | Error::Os { errno, .. }
+            | Error::Io { errno, .. }
+            | Error::Policy { errno, .. } => errno,
+            Error::NoMemory(_) => libc::ENOMEM,
+            _ => 0,
+        }
+    }
+
+    /// Bytes that had been moved before the failure.
+    pub fn completed(&self) -> u64 {
+        match *self {
+            Error::ShortRead { completed }
+            | Error::ShortWrite { completed }
+            | Error::Io { completed, .. }
+            | Error::SnapshotShort { completed }
+            | Error::Corrupt { completed } => completed,
+            _ => 0,
+        }
+    }
+}
+
+/// The calling thread's `errno`.
+pub fn errno() -> i32 {
+    // SAFETY: the pointer to the thread's errno is always valid on its own thread.
+    unsafe { *libc::__errno_location() }
+}
+
+/// Sets the calling thread's `errno`.
+pub fn set_errno(value: i32) {
+    // SAFETY: as in `errno`.
+    unsafe { *libc::__errno_location() = value }
+}
+
+/// A failed call: the error, and the guest range that the call was about, if it had one.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure {
+    /// What went wrong.
+    pub error: Error,
+    /// Guest address and size as the caller gave them.
+    pub range: Option<(u64, u64)>,
+}
+
+thread_local! {
+    // Const and without a destructor: reading it can neither allocate nor run after the thread's
+    // other locals are gone, and a plugin host may unload us while threads live.
+    static LAST: Cell<Option<Failure>> = const { Cell::new(None) };
+}
+
+/// Records `failure` as the thread's last.
+pub fn set_last(failure: Failure) {
+    LAST.set(Some(failure));
+}
+
+/// The thread's last failure.
+pub fn last() -> Option<Failure> {
+    LAST.get()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_and_memory_have_codes_of_their_own() {
+        assert_eq!(Error::from_os("mmap", libc::ENOMEM), Error::NoMemory("mmap"));
+        let limit = Error::from_os("memfd_create", libc::EMFILE);
+        assert!(matches!(limit, Error::TooLarge { .. }));
+        assert_eq!(limit.os_errno(), libc::EMFILE);
+        assert_eq!(Error::from_os("mmap", libc::EPERM).os_errno(), libc::EPERM);
+    }
+
+    #[test]
+    fn the_last_failure_is_the_threads_own() {
+        set_last(Failure { error: Error::Overlap, range: Some((1, 2)) });
+        std::thread::spawn(|| assert!(last().is_none())).join().unwrap();
+        assert_eq!(last().unwrap().error, Error::Overlap);
+    }
+}

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! 6 Access: bytes and objects
+//!
+//! Every range is checked in full before the first byte moves. A copy whose source and destination
+//! are 8-byte aligned moves whole 8-byte words, each once; aligned words of 2 and 4 bytes are
+//! not torn either.
+
+use super::memory::guestmem;
+use super::status::GUESTMEM_OK;
+use super::{call, memory, required, required_buffer, set};
+use crate::volatile;
+use std::ffi::{c_int, c_void};
+
+/// Reads from one region, fewer bytes than asked for at its end. Region-level. Any thread.
+///
+/// @param mem   a memory.
+/// @param addr  first guest address.
+/// @param buf   where to put the bytes. May be NULL when len is 0.
+/// @param len   bytes to read.
+/// @param done  bytes read, at most len.
+/// @retval GUESTMEM_OK                  *done bytes are in buf.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_read(
+    mem: *const guestmem,
+    addr: u64,
+    buf: *mut c_void,
+    len: usize,
+    done: *mut usize,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe {
+        set(done, 0);
+        call(Some((addr, len as u64)), || {
+            let mem = memory(mem)?;
+            required_buffer(buf, len)?;
+            required(done)?;
+            done.write(mem.read(addr, buf.cast(), len)?);
+            Ok(())
+        })
+    }
+}
+
+/// Writes to one region, fewer bytes than asked for at its end. Region-level. Any thread.
+///
+/// @param mem   a memory.
+/// @param addr  first guest address.
+/// @param buf   the bytes. May be NULL when len is 0.
+/// @param len   bytes to write.
+/// @param done  bytes written, at most len.
+/// @retval GUESTMEM_OK                  *done bytes are in guest memory.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
+/// @retval GUESTMEM_E_READ_ONLY         the region is read-only and len is not 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_write(
+    mem: *const guestmem,
+    addr: u64,
+    buf: *const c_void,
+    len: usize,
+    done: *mut usize,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe {
+        set(done, 0);
+        call(Some((addr, len as u64)), || {
+            let mem = memory(mem)?;
+            required_buffer(buf, len)?;
+            required(done)?;
+            done.write(mem.write(addr, buf.cast(), len)?);
+            Ok(())
+        })
+    }
+}
+
+/// Reads from one region: all or nothing. Region-level. Any thread.
+///
+/// @param mem   a memory.
+/// @param addr  first guest address.
+/// @param buf   where to put the bytes; left as it is on failure. May be NULL when len is 0.
+/// @param len   bytes to read.
+/// @retval GUESTMEM_OK                  the bytes are in buf.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  buf is NULL.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
+/// @retval GUESTMEM_E_SHORT_READ        the region ends before that.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_read_exact(
+    mem: *const guestmem,
+    addr: u64,
+    buf: *mut c_void,
+    len: usize,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe {
+        if let Some(code) = flat_read(mem, addr, buf, len) {
+            return code;
+        }
+        call(Some((addr, len as u64)), || {
+            let mem = memory(mem)?;
+            required_buffer(buf, len)?;
+            mem.read_exact(addr, buf.cast(), len)
+        })
+    }
+}
+
+/// Writes to one region: all or nothing. Region-level. Any thread.
+///
+/// @param mem   a memory.
+/// @param addr  first guest address.
+/// @param buf   the bytes. May be NULL when len is 0.
+/// @param len   bytes to write.
+/// @retval GUESTMEM_OK                  the bytes are in guest memory.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  buf is NULL.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
+/// @retval GUESTMEM_E_SHORT_WRITE       the region ends before that; nothing was written.
+/// @retval GUESTMEM_E_READ_ONLY         the region is read-only and len is not 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_write_all(
+    mem: *const guestmem,
+    addr: u64,
+    buf: *const c_void,
+    len: usize,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe {
+        if let Some(code) = flat_write(mem, addr, buf, len) {
+            return code;
+        }
+        call(Some((addr, len as u64)), || {
+            let mem = memory(mem)?;
+            required_buffer(buf, len)?;
+            mem.write_all(addr, buf.cast(), len)
+        })
+    }
+}
+
+/// Reads as a device does, through regions that touch: all or nothing. DMA-level. Any thread.
+///
+/// @param mem   a memory.
+/// @param addr  first guest address.
+/// @param buf   where to put the bytes; left as it is on failure. May be NULL when len is 0.
+/// @param len   bytes to read.
+/// @retval GUESTMEM_OK                  the bytes are in buf.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  buf is NULL.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
+/// @retval GUESTMEM_E_INVALID_RANGE     the range meets a hole, or wraps.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_dma_read(
+    mem: *const guestmem,
+    addr: u64,
+    buf: *mut c_void,
+    len: usize,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe {
+        if let Some(code) = flat_read(mem, addr, buf, len) {
+            return code;
+        }
+        call(Some((addr, len as u64)), || {
+            let mem = memory(mem)?;
+            required_buffer(buf, len)?;
+            mem.dma_read(addr, buf.cast(), len)
+        })
+    }
+}
+
+/// Writes as a device does, through regions that touch: all or nothing. DMA-level. Any thread.
+///
+/// @param mem   a memory.
+/// @param addr  first guest address.
+/// @param buf   the bytes. May be NULL when len is 0.
+/// @param len   bytes to write.
+/// @retval GUESTMEM_OK                  the bytes are in guest memory.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  buf is NULL.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
+/// @retval GUESTMEM_E_INVALID_RANGE     the range meets a hole, or wraps; nothing was written.
+/// @retval GUESTMEM_E_READ_ONLY         a region in the range is read-only; nothing was written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_dma_write(
+    mem: *const guestmem,
+    addr: u64,
+    buf: *const c_void,
+    len: usize,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe {
+        if let Some(code) = flat_write(mem, addr, buf, len) {
+            return code;
+        }
+        call(Some((addr, len as u64)), || {
+            let mem = memory(mem)?;
+            required_buffer(buf, len)?;
+            mem.dma_write(addr, buf.cast(), len)
+        })
+    }
+}
+
+/// Copies within guest memory, through regions that touch; overlap as memmove(3). DMA-level. Any
+/// thread.
+///
+/// @param mem  a memory.
+/// @param dst  first guest address to write.
+/// @param src  first guest address to read.
+/// @param len  bytes to copy.
+/// @retval GUESTMEM_OK                  the bytes are copied.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   dst or src is in no region (nor, for 0 bytes, one past its
+///   end).
+/// @retval GUESTMEM_E_INVALID_RANGE     one of the ranges meets a hole, or wraps; nothing was
+///   written.
+/// @retval GUESTMEM_E_READ_ONLY         a region to write is read-only; nothing was written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_dma_copy(
+    mem: *const guestmem,
+    dst: u64,
+    src: u64,
+    len: u64,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its handle.
+    call(Some((dst, len)), || unsafe { memory(mem)? }.dma_copy(dst, src, len))
+}
+
+/// Fills guest memory, through regions that touch. DMA-level. Any thread.
+///
+/// @param mem   a memory.
+/// @param addr  first guest address.
+/// @param byte  what each byte is to be.
+/// @param len   bytes to fill.
+/// @retval GUESTMEM_OK                  the bytes are filled.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
+/// @retval GUESTMEM_E_INVALID_RANGE     the range meets a hole, or wraps; nothing was written.
+/// @retval GUESTMEM_E_READ_ONLY         a region in the range is read-only; nothing was written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_dma_fill(
+    mem: *const guestmem,
+    addr: u64,
+    byte: u8,
+    len: u64,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its handle.
+    call(Some((addr, len)), || unsafe { memory(mem)? }.dma_fill(addr, byte, len))
+}
+
+/// Reads an object whose parts must not be torn: in naturally aligned accesses of the widest size
+/// of 8, 4, 2 and 1 bytes that divides its size, each once, ascending. Region-level. Any thread.
+///
+/// @param mem   a memory.
+/// @param addr  guest address, a multiple of that width.
+/// @param obj   where to put the object, at any alignment; left as it is on failure. May be NULL
+///   when size is 0.
+/// @param size  bytes.
+/// @retval GUESTMEM_OK                  the object is in *obj.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  obj is NULL.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
+/// @retval GUESTMEM_E_INVALID_RANGE     the object does not end in the region it starts in.
+/// @retval GUESTMEM_E_MISALIGNED        addr is not a multiple of the width.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_read_obj_volatile(
+    mem: *const guestmem,
+    addr: u64,
+    obj: *mut c_void,
+    size: usize,
+) -> c_int {
+    call(Some((addr, size as u64)), || {
+        // SAFETY: the caller keeps to the manual for its pointers.
+        unsafe {
+            let mem = memory(mem)?;
+            required_buffer(obj, size)?;
+            mem.read_object(addr, obj.cast(), size)
+        }
+    })
+}
+
+/// Writes an object whose parts must not be torn: in naturally aligned accesses of the widest size
+/// of 8, 4, 2 and 1 bytes that divides its size, each once, ascending. Region-level. Any thread.
+///
+/// @param mem   a memory.
+/// @param addr  guest address, a multiple of that width.
+/// @param obj   the object, at any alignment. May be NULL when size is 0.
+/// @param size  bytes.
+/// @retval GUESTMEM_OK                  the object is in guest memory.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  obj is NULL.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
+/// @retval GUESTMEM_E_INVALID_RANGE     the object does not end in the region it starts in.
+/// @retval GUESTMEM_E_MISALIGNED        addr is not a multiple of the width.
+/// @retval GUESTMEM_E_READ_ONLY         the region is read-only and size is not 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_write_obj_volatile(
+    mem: *const guestmem,
+    addr: u64,
+    obj: *const c_void,
+    size: usize,
+) -> c_int {
+    call(Some((addr, size as u64)), || {
+        // SAFETY: the caller keeps to the manual for its pointers.
+        unsafe {
+            let mem = memory(mem)?;
+            required_buffer(obj, size)?;
+            mem.write_object(addr, obj.cast(), size)
+        }
+    })
+}
+
+/// Reads where the flat map knows that one region holds all bytes.
+///
+/// # Safety
+/// As the functions that use it.
+#[inline(always)]
+unsafe fn flat_read(
+    mem: *const guestmem,
+    addr: u64,
+    buf: *mut c_void,
+    len: usize,
+) -> Option<c_int> {
+    // SAFETY: `len` bytes are in the mapping, by the map, and in the caller's buffer.
+    unsafe {
+        let host = memory(mem).ok()?.table().flat_readable(addr, len as u64)?;
+        if buf.is_null() {
+            return None;
+        }
+        volatile::copy_from_guest(buf.cast(), host, len);
+    }
+    Some(GUESTMEM_OK)
+}
+
+/// Writes where the flat map knows that one region holds all bytes.
+///
+/// # Safety
+/// As the functions that use it.
+#[inline(always)]
+unsafe fn flat_write(
+    mem: *const guestmem,
+    addr: u64,
+    buf: *const c_void,
+    len: usize,
+) -> Option<c_int> {
+    // SAFETY: `len` bytes are in the mapping, by the map, and in the caller's buffer.
+    unsafe {
+        let host = memory(mem).ok()?.table().flat_writable(addr, len as u64)?;
+        if buf.is_null() {
+            return None;
+        }
+        volatile::copy_to_guest(host, buf.cast(), len);
+    }
+    Some(GUESTMEM_OK)
+}

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! 4 Asking about it
+
+use super::memory::guestmem;
+use super::region::flags_of;
+use super::{Plain, call, check_out_size, memory, required, set, struct_out, text_out, value_or};
+use crate::describe::describe;
+use crate::error::Result;
+use crate::memory::GuestMemory;
+use crate::region::MemoryRegion;
+use std::ffi::{c_char, c_int, c_void};
+use std::ptr::null_mut;
+
+/// Gives the end of the highest region. Any thread.
+///
+/// @param mem  a memory.
+/// @return The first guest address past it; 0 for an empty memory and for a bad handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_end_addr(mem: *const guestmem) -> u64 {
+    // SAFETY: the caller keeps to the manual for its handle.
+    unsafe { ask(mem, 0, |mem| Ok(mem.end_addr())) }
+}
+
+/// Gives the size of all regions together. Any thread.
+///
+/// @param mem  a memory.
+/// @return Bytes; 0 for an empty memory and for a bad handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_memory_size(mem: *const guestmem) -> u64 {
+    // SAFETY: the caller keeps to the manual for its handle.
+    unsafe { ask(mem, 0, |mem| Ok(mem.size())) }
+}
+
+/// Gives the number of regions. Any thread.
+///
+/// @param mem  a memory.
+/// @return The number; 0 for a bad handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_num_regions(mem: *const guestmem) -> usize {
+    // SAFETY: the caller keeps to the manual for its handle.
+    unsafe { ask(mem, 0, |mem| Ok(mem.num_regions())) }
+}
+
+/// What a region is. Enough to give it to a hypervisor or to another process.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct guestmem_region_info {
+    /// First guest address.
+    pub guest_addr: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Host address of the first byte; valid while the region lives.
+    pub host_addr: *mut c_void,
+    /// GUESTMEM_REGION_* flags as it was made.
+    pub flags: u64,
+    /// Where the region starts in the file behind it.
+    pub fd_offset: u64,
+    /// The file behind it, borrowed: valid while the memory lives. -1 if there is none.
+    pub fd: i32,
+    /// GUESTMEM_PURPOSE_*.
+    pub purpose: u32,
+    /// Size of its pages in bytes; for memory of the caller without a file the system's.
+    pub page_size: u64,
+}
+
+// SAFETY: integers and a pointer alone.
+unsafe impl Plain for guestmem_region_info {}
+
+fn info_of(region: &MemoryRegion) -> guestmem_region_info {
+    let file = region.backing().file();
+    guestmem_region_info {
+        guest_addr: region.range().start(),
+        size: region.range().size(),
+        host_addr: region.host().cast(),
+        flags: flags_of(region.options()),
+        fd_offset: file.map_or(0, |(_, offset)| offset),
+        fd: file.map_or(-1, |(file, _)| file.fd()),
+        purpose: region.options().purpose,
+        page_size: region.page_size(),
+    }
+}
+
+/// Describes a region. Any thread.
+///
+/// @param mem        a memory.
+/// @param index      which region, in ascending order of guest addresses from 0 on.
+/// @param info       where to put the description; left as it is on failure.
+/// @param info_size  sizeof *info, in bytes.
+/// @retval GUESTMEM_OK                  the description is in *info.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  info is NULL or info_size 0.
+/// @retval GUESTMEM_E_NOT_FOUND         there are not that many regions.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_region_info(
+    mem: *const guestmem,
+    index: usize,
+    info: *mut guestmem_region_info,
+    info_size: usize,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe {
+        call(None, || {
+            let mem = memory(mem)?;
+            check_out_size(info, info_size)?;
+            struct_out(info, info_size, info_of(mem.region(index)?));
+            Ok(())
+        })
+    }
+}
+
+/// Finds the region that holds an address. Any thread.
+///
+/// @param mem        a memory.
+/// @param addr       guest address.
+/// @param info       where to put the region's description; left as it is on failure. May be NULL,
+///   with info_size 0 then.
+/// @param info_size  sizeof *info, in bytes.
+/// @param offset     the distance in bytes of addr from the region's start. May be NULL.
+/// @retval GUESTMEM_OK                  the outputs are set.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  info with info_size 0, or an info_size without info.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_find_region(
+    mem: *const guestmem,
+    addr: u64,
+    info: *mut guestmem_region_info,
+    info_size: usize,
+    offset: *mut u64,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe {
+        set(offset, 0);
+        call(Some((addr, 0)), || {
+            let mem = memory(mem)?;
+            if !info.is_null() || info_size != 0 {
+                check_out_size(info, info_size)?;
+            }
+            let (region, distance) = mem.find_region(addr)?;
+            if !info.is_null() {
+                struct_out(info, info_size, info_of(region));
+            }
+            set(offset, distance);
+            Ok(())
+        })
+    }
+}
+
+/// Tells whether an address is in a region. Any thread.
+///
+/// @param mem   a memory.
+/// @param addr  guest address.
+/// @return True if it is; false also for a bad handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_address_in_range(mem: *const guestmem, addr: u64) -> bool {
+    // SAFETY: the caller keeps to the manual for its handle.
+    unsafe { ask(mem, false, |mem| Ok(mem.table().index_of(addr).is_some())) }
+}
+
+/// Tells whether start <= a < end holds for the address a of any region's byte. Any thread.
+///
+/// @param mem    a memory.
+/// @param start  first guest address of the range.
+/// @param end    first guest address past it.
+/// @return True if so; false when start >= end, and for a bad handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_range_overlap(
+    mem: *const guestmem,
+    start: u64,
+    end: u64,
+) -> bool {
+    // SAFETY: the caller keeps to the manual for its handle.
+    unsafe { ask(mem, false, |mem| Ok(mem.table().overlaps(start, end))) }
+}
+
+/// Adds to an address, if the sum lies in a region. addr itself, and what lies between, need not;
+/// see guestmem_is_valid_range() for that. Any thread.
+///
+/// @param mem     a memory.
+/// @param addr    guest address.
+/// @param offset  bytes to add.
+/// @param out     addr + offset.
+/// @retval GUESTMEM_OK                  *out is the sum.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
+/// @retval GUESTMEM_E_INVALID_RANGE     the sum wraps at 2^64.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   the sum is in no region.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_checked_offset(
+    mem: *const guestmem,
+    addr: u64,
+    offset: u64,
+    out: *mut u64,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe {
+        set(out, 0);
+        call(Some((addr, offset)), || {
+            let mem = memory(mem)?;
+            required(out)?;
+            out.write(mem.checked_offset(addr, offset)?);
+            Ok(())
+        })
+    }
+}
+
+/// Tells whether a range lies within ONE region. Any thread.
+///
+/// @param mem     a memory.
+/// @param start   first guest address.
+/// @param length  bytes.
+/// @return True if so; false when length is 0 or the range wraps, and for a bad handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_is_valid_range(
+    mem: *const guestmem,
+    start: u64,
+    length: u64,
+) -> bool {
+    // SAFETY: the caller keeps to the manual for its handle.
+    unsafe { ask(mem, false, |mem| Ok(mem.table().readable(start, length).is_ok())) }
+}
+
+/// Describes a memory in one JSON object: its size and end, the policies in force, and each region
+/// with its backing and resident bytes. For people and logs; keys may be added. Any thread.
+///
+/// @param mem   a memory.
+/// @param json  the text, which goes to guestmem_free().
+/// @retval GUESTMEM_OK                  *json is the text.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  json is NULL.
+/// @retval GUESTMEM_E_NO_MEMORY         no host memory for the text.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_describe(mem: *const guestmem, json: *mut *mut c_char) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe {
+        set(json, null_mut());
+        call(None, || {
+            let mem = memory(mem)?;
+            required(json)?;
+            json.write(text_out(&describe(mem)?)?);
+            Ok(())
+        })
+    }
+}
+
+/// Frees what the library allocated for the caller. Any thread.
+///
+/// @param ptr  text from the library; NULL does nothing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_free(ptr: *mut c_void) {
+    // SAFETY: it came from `text_out`, says the manual.
+    unsafe { libc::free(ptr) };
+}
+
+/// Answers a question that has no code of its own.
+///
+/// # Safety
+/// See `lend`.
+unsafe fn ask<T>(
+    mem: *const guestmem,
+    otherwise: T,
+    question: impl FnOnce(&GuestMemory) -> Result<T>,
+) -> T {
+    // SAFETY: passed on.
+    value_or(None, otherwise, || question(unsafe { memory(mem)? })).0
+}

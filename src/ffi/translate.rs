@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! 5 Translating
+//!
+//! Host pointers stay valid while the memory lives. A pointer is handed out only together with
+//! a length that was checked; guestmem_get_host_address() checks a single byte.
+
+use super::memory::{guestmem, guestmem_range};
+use super::slice::guestmem_slice;
+use super::status::GUESTMEM_OK;
+use super::{call, memory, required, required_buffer, set};
+use crate::error::{Error, Result};
+use crate::table::{Span, Table};
+use std::ffi::{c_int, c_void};
+use std::ptr::null_mut;
+
+/// Translates a guest address, for which one byte is checked: to be used for nothing longer. Any
+/// thread.
+///
+/// @param mem   a memory.
+/// @param addr  guest address.
+/// @param out   the host address.
+/// @retval GUESTMEM_OK                  *out is the host address.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_get_host_address(
+    mem: *const guestmem,
+    addr: u64,
+    out: *mut *mut c_void,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe { translate_one(mem, addr, 1, out) }
+}
+
+/// Translates a range within one region. Read-only regions too: the pointer must not be written
+/// through then. Any thread.
+///
+/// @param mem   a memory.
+/// @param addr  first guest address.
+/// @param size  bytes.
+/// @param out   the host address of the first byte.
+/// @retval GUESTMEM_OK                  *out is the host address.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
+/// @retval GUESTMEM_E_INVALID_RANGE     the range does not end in the region it starts in, or wraps.
+/// @retval GUESTMEM_E_INVALID_SIZE      size is 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_get_host_address_range(
+    mem: *const guestmem,
+    addr: u64,
+    size: u64,
+    out: *mut *mut c_void,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe { translate_one(mem, addr, size, out) }
+}
+
+/// The flat map's answer, or the whole way.
+///
+/// # Safety
+/// `out` is NULL or can be written; for `mem` see `lend`.
+#[inline(always)]
+unsafe fn translate_one(
+    mem: *const guestmem,
+    addr: u64,
+    size: u64,
+    out: *mut *mut c_void,
+) -> c_int {
+    // SAFETY: by contract.
+    unsafe {
+        if let Ok(mem) = memory(mem)
+            && let Some(host) = mem.table().flat_readable(addr, size)
+            && !out.is_null()
+        {
+            out.write(host.cast());
+            return GUESTMEM_OK;
+        }
+        set(out, null_mut());
+        call(Some((addr, size)), || {
+            let mem = memory(mem)?;
+            required(out)?;
+            out.write(mem.table().readable(addr, size)?.cast());
+            Ok(())
+        })
+    }
+}
+
+/// Translates a host address back. Takes longer the more regions there are. Where regions share
+/// host memory the lowest guest address is given. Any thread.
+///
+/// @param mem   a memory.
+/// @param host  host address.
+/// @param out   the guest address.
+/// @retval GUESTMEM_OK                  *out is the guest address.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   no region of the memory is mapped there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_get_guest_address(
+    mem: *const guestmem,
+    host: *const c_void,
+    out: *mut u64,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe {
+        set(out, 0);
+        call(None, || {
+            let mem = memory(mem)?;
+            required(out)?;
+            out.write(mem.table().guest_address(host as u64)?);
+            Ok(())
+        })
+    }
+}
+
+/// Gives the file that backs an address. Any thread.
+///
+/// @param mem   a memory.
+/// @param addr  guest address.
+/// @param fd    the file, borrowed: valid while the memory lives.
+/// @retval GUESTMEM_OK                  *fd is the file.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  fd is NULL.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
+/// @retval GUESTMEM_E_UNSUPPORTED       the region has no file behind it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_shm_region(
+    mem: *const guestmem,
+    addr: u64,
+    fd: *mut c_int,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe {
+        set(fd, -1);
+        call(Some((addr, 0)), || {
+            let mem = memory(mem)?;
+            required(fd)?;
+            fd.write(mem.file_at(addr)?.0);
+            Ok(())
+        })
+    }
+}
+
+/// Gives the file that backs the address at a distance from the lowest region's start. Any thread.
+///
+/// @param mem     a memory.
+/// @param offset  bytes from the start of the lowest region.
+/// @param fd      the file, borrowed: valid while the memory lives.
+/// @retval GUESTMEM_OK                  *fd is the file.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  fd is NULL.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   the address is in no region.
+/// @retval GUESTMEM_E_INVALID_RANGE     the address wraps at 2^64.
+/// @retval GUESTMEM_E_UNSUPPORTED       the region has no file behind it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_offset_region(
+    mem: *const guestmem,
+    offset: u64,
+    fd: *mut c_int,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe {
+        set(fd, -1);
+        call(None, || {
+            let mem = memory(mem)?;
+            required(fd)?;
+            fd.write(mem.file_at_offset(offset)?);
+            Ok(())
+        })
+    }
+}
+
+/// Gives the file that backs an address and where in it the address lies: what another process
+/// needs to map the same bytes. Regions of one memory share a file without gaps, so this is not
+/// the distance in guest addresses. Any thread.
+///
+/// @param mem     a memory.
+/// @param addr    guest address.
+/// @param fd      the file, borrowed: valid while the memory lives. May be NULL.
+/// @param offset  bytes from the start of that file.
+/// @retval GUESTMEM_OK                  the outputs are set.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  offset is NULL.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
+/// @retval GUESTMEM_E_UNSUPPORTED       the region has no file behind it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_offset_from_base(
+    mem: *const guestmem,
+    addr: u64,
+    fd: *mut c_int,
+    offset: *mut u64,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe {
+        set(fd, -1);
+        set(offset, 0);
+        call(Some((addr, 0)), || {
+            let mem = memory(mem)?;
+            required(offset)?;
+            let (file, distance) = mem.file_at(addr)?;
+            set(fd, file);
+            offset.write(distance);
+            Ok(())
+        })
+    }
+}
+
+/// Translates a range within one region to a slice. Read-only regions too: the slice must not be
+/// written then. Any thread.
+///
+/// @param mem   a memory.
+/// @param addr  first guest address.
+/// @param len   bytes.
+/// @param out   the slice, of exactly len bytes.
+/// @retval GUESTMEM_OK                  *out is the slice.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
+/// @retval GUESTMEM_E_INVALID_RANGE     the range does not end in the region it starts in, or wraps.
+/// @retval GUESTMEM_E_INVALID_SIZE      len is 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_get_slice(
+    mem: *const guestmem,
+    addr: u64,
+    len: usize,
+    out: *mut guestmem_slice,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe {
+        if let Ok(mem) = memory(mem)
+            && let Some(host) = mem.table().flat_readable(addr, len as u64)
+            && !out.is_null()
+        {
+            out.write(guestmem_slice { addr: host.cast(), len });
+            return GUESTMEM_OK;
+        }
+        set(out, guestmem_slice { addr: null_mut(), len: 0 });
+        call(Some((addr, len as u64)), || {
+            let mem = memory(mem)?;
+            required(out)?;
+            let host = mem.table().readable(addr, len as u64)?;
+            out.write(guestmem_slice { addr: host.cast(), len });
+            Ok(())
+        })
+    }
+}
+
+/// Translates a range that may run on through regions that touch: DMA-level. Any thread.
+///
+/// @param mem    a memory.
+/// @param addr   first guest address.
+/// @param len    bytes.
+/// @param out    the slices, in order; left as they were on failure. May be NULL when cap is 0.
+/// @param cap    slices that out has room for.
+/// @param count  number of slices; on GUESTMEM_E_TOO_LARGE, how many are needed.
+/// @retval GUESTMEM_OK                  *count slices are in out.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
+/// @retval GUESTMEM_E_INVALID_RANGE     the range meets a hole, or wraps.
+/// @retval GUESTMEM_E_INVALID_SIZE      len is 0.
+/// @retval GUESTMEM_E_TOO_LARGE         cap is too small.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_get_slices(
+    mem: *const guestmem,
+    addr: u64,
+    len: u64,
+    out: *mut guestmem_slice,
+    cap: usize,
+    count: *mut usize,
+) -> c_int {
+    let range = guestmem_range { guest_addr: addr, size: len };
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe {
+        set(count, 0);
+        call(Some((addr, len)), || {
+            let mem = memory(mem)?;
+            required_buffer(out, cap)?;
+            required(count)?;
+            chain(mem.table(), &raw const range, 1, out, cap, count)
+        })
+    }
+}
+
+/// Translates a descriptor chain in one call: several ranges, each of which may run on through
+/// regions that touch. DMA-level. Any thread.
+///
+/// @param mem     a memory.
+/// @param ranges  the ranges; each is fetched anew for the answer, so the array must not change
+///   meanwhile. May be NULL when n is 0.
+/// @param n       number of ranges; 0 is fine.
+/// @param out     the slices of all ranges, in order; left as they were on failure. May be NULL
+///   when cap is 0.
+/// @param cap     slices that out has room for.
+/// @param count   number of slices; on GUESTMEM_E_TOO_LARGE, how many are needed.
+/// @retval GUESTMEM_OK                  *count slices are in out.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   a range starts in no region.
+/// @retval GUESTMEM_E_INVALID_RANGE     a range meets a hole, or wraps.
+/// @retval GUESTMEM_E_INVALID_SIZE      a range is empty.
+/// @retval GUESTMEM_E_TOO_LARGE         cap is too small.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_translate(
+    mem: *const guestmem,
+    ranges: *const guestmem_range,
+    n: usize,
+    out: *mut guestmem_slice,
+    cap: usize,
+    count: *mut usize,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe {
+        set(count, 0);
+        call(None, || {
+            let mem = memory(mem)?;
+            required_buffer(ranges, n)?;
+            required_buffer(out, cap)?;
+            required(count)?;
+            chain(mem.table(), ranges, n, out, cap, count)
+        })
+    }
+}
+
+/// Checks all ranges, then writes their slices.
+///
+/// # Safety
+/// `ranges` can be read for `n`, `out` written for `cap` and `count` for one.
+unsafe fn chain(
+    table: &Table,
+    ranges: *const guestmem_range,
+    n: usize,
+    out: *mut guestmem_slice,
+    cap: usize,
+    count: *mut usize,
+) -> Result<()> {
+    let mut needed = 0;
+    for index in 0..n {
+        // SAFETY: within the caller's array.
+        let range = unsafe { ranges.add(index).read() };
+        needed += span_of(table, range)?.slice_count();
+    }
+    // SAFETY: writable by contract.
+    unsafe { count.write(needed) };
+    if needed > cap {
+        return Err(Error::too_large("the array has no room for all slices"));
+    }
+    let mut next = 0;
+    for index in 0..n {
+        // SAFETY: within the caller's array.
+        let range = unsafe { ranges.add(index).read() };
+        for slice in span_of(table, range)?.slices() {
+            if next == cap {
+                return Err(Error::InvalidArgument("the ranges changed during the call"));
+            }
+            // SAFETY: below the capacity that the caller gave.
+            unsafe { out.add(next).write(guestmem_slice::of(slice)) };
+            next += 1;
+        }
+    }
+    // SAFETY: writable by contract.
+    unsafe { count.write(next) };
+    Ok(())
+}
+
+fn span_of(table: &Table, range: guestmem_range) -> Result<Span<'_>> {
+    if range.size == 0 {
+        table.find(range.guest_addr)?;
+        return Err(Error::InvalidSize);
+    }
+    table.span(range.guest_addr, range.size, false)
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! libguestmem: a guest's memory for C and C++ programs.
+//!
+//! The product is the C API in [`ffi`]; the Rust items below it are internal and may change. The
+//! map of the house, where each file only knows those below it:
+//!
+//! - [`ffi`]: the C functions, one file per section of the header.
+//! - [`snapshot`]: memory images: finding data, metadata, checksums, writing, restoring.
+//! - [`access`], [`fd_io`]: bytes and values in guest memory; file descriptors straight to it.
+//! - [`memory`]: the set of regions, what can be asked about it; [`describe`], [`policy`].
+//! - [`table`], [`region`]: the lookup table; a region of guest memory.
+//! - [`mapping`], [`backing`]: host mappings; what their bytes live in.
+//! - [`volatile`]: the only code that touches guest bytes.
+//! - [`address`]: the only arithmetic that could wrap.
+//! - [`handle`], [`parallel`], [`proc`], [`error`]: counted objects in type-stable memory,
+//!   short-lived threads, what /proc tells, and what can go wrong.
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+compile_error!("libguestmem is for 64-bit Linux");
+
+pub mod access;
+pub mod address;
+pub mod backing;
+pub mod describe;
+pub mod error;
+pub mod fd_io;
+pub mod ffi;
+pub mod handle;
+pub mod mapping;
+pub mod memory;
+pub mod parallel;
+pub mod policy;
+pub mod proc;
+pub mod region;
+// pub mod snapshot;
+pub mod table;
+pub mod volatile;

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! One mapping with its guard pages: creation, advice, locking, removal of pages.
+
+use crate::address::{align_down, next_congruent};
+use crate::backing::page_size;
+use crate::error::{Error, Result, errno};
+use crate::parallel;
+use std::os::fd::RawFd;
+
+/// Where a mapping is to lie: at a host address that agrees with `residue` modulo `align`.
+#[derive(Clone, Copy, Debug)]
+pub struct Placement {
+    /// A power of two, at least the page size.
+    pub align: u64,
+    /// What the host address is to be, modulo `align`.
+    pub residue: u64,
+}
+
+/// What is mapped.
+#[derive(Clone, Copy, Debug)]
+pub enum Content {
+    /// A file, stores reach it.
+    Shared {
+        /// The file.
+        fd: RawFd,
+        /// Where in it the mapping starts.
+        offset: u64,
+    },
+    /// A file, stores stay private.
+    CopyOnWrite {
+        /// The file.
+        fd: RawFd,
+        /// Where in it the mapping starts.
+        offset: u64,
+    },
+    /// Zeros, private.
+    Anonymous,
+}
+
+/// Advice that stays with a mapping and can be taken back while it is being applied to several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// Use transparent huge pages.
+    HugePages,
+    /// Keep pages in memory once they are there.
+    Lock,
+    /// Leave the mapping out of forked children.
+    DontFork,
+    /// Let equal pages be merged.
+    Mergeable,
+}
+
+/// A range of host memory: the library's own between guard pages, or the caller's.
+#[derive(Debug)]
+pub struct Mapping {
+    host: *mut u8,
+    size: usize,
+    /// What `drop` unmaps, guard pages included; nothing for the caller's memory.
+    reserved: Option<(*mut u8, usize)>,
+    protection: i32,
+}
+
+// SAFETY: a mapping is a range of addresses. Its bytes are only touched through `volatile`, which
+// expects that others touch them too.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; no method changes the fields.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps `content` at a fitting place between inaccessible guard pages.
+    pub fn new(content: Content, size: u64, read_only: bool, place: Placement) -> Result<Self> {
+        let (base, reserved, host) = reserve(size, place)?;
+        // From here on `drop` gives the reservation back, whatever happens.
+        let mapping = Mapping {
+            host: host as *mut u8,
+            size: size as usize,
+            reserved: Some((base as *mut u8, reserved)),
+            protection: if read_only {
+                libc::PROT_READ
+            } else {
+                libc::PROT_READ | libc::PROT_WRITE
+            },
+        };
+        mapping.map_over(0, mapping.size, content)?;
+        mapping.dont_dump(0, mapping.size)?;
+        Ok(mapping)
+    }
+
+    /// The caller's memory, which stays the caller's to unmap.
+    pub fn of_caller(host: *mut u8, size: u64, read_only: bool) -> Self {
+        let protection =
+            if read_only { libc::PROT_READ } else { libc::PROT_READ | libc::PROT_WRITE };
+        Mapping { host, size: size as usize, reserved: None, protection }
+    }
+
+    /// The first byte.
+    pub fn host(&self) -> *mut u8 {
+        self.host
+    }
+
+    /// Bytes, guard pages not counted.
+    pub fn size(&self) -> u64 {
+        self.size as u64
+    }
+
+    /// Replaces a range by fresh private zeros. The advice of the old pages is lost.
+    pub fn replace_with_zeros(&self, offset: u64, len: u64) -> Result<()> {
+        self.map_over(offset as usize, len as usize, Content::Anonymous)?;
+        self.dont_dump(offset as usize, len as usize)
+    }
+
+    /// Drops the pages of a range of private anonymous memory, locked or not; it reads as zeros.
+    pub fn discard(&self, offset: u64, len: u64) -> Result<()> {
+        self.advise(offset, len, libc::MADV_DONTNEED, "madvise(MADV_DONTNEED)").or_else(|_| {
+            // Plain discarding refuses locked pages.
+            let call = "madvise(MADV_DONTNEED_LOCKED)";
+            self.advise(offset, len, libc::MADV_DONTNEED_LOCKED, call)
+        })
+    }
+
+    /// Frees the pages of a range of a shared mapping together with those of the file behind it.
+    pub fn remove(&self, offset: u64, len: u64) -> Result<()> {
+        self.advise(offset, len, libc::MADV_REMOVE, "madvise(MADV_REMOVE)")
+    }
+
+    /// Gives an advice for a range.
+    pub fn apply(&self, advice: Advice, offset: u64, len: u64) -> Result<()> {
+        match advice {
+            Advice::HugePages => self.advise(offset, len, libc::MADV_HUGEPAGE, "MADV_HUGEPAGE"),
+            Advice::DontFork => self.advise(offset, len, libc::MADV_DONTFORK, "MADV_DONTFORK"),
+            Advice::Mergeable => self.advise(offset, len, libc::MADV_MERGEABLE, "MADV_MERGEABLE"),
+            Advice::Lock => self.lock(offset, len),
+        }
+    }
+
+    /// Takes an advice back. What the kernel refuses here changes nothing for the caller.
+    pub fn take_back(&self, advice: Advice) {
+        let (host, size) = (self.host.cast(), self.size);
+        // SAFETY: each call only changes flags of a mapping that lives as long as `self`.
+        unsafe {
+            match advice {
+                Advice::HugePages => libc::madvise(host, size, libc::MADV_NOHUGEPAGE),
+                Advice::DontFork => libc::madvise(host, size, libc::MADV_DOFORK),
+                Advice::Mergeable => libc::madvise(host, size, libc::MADV_UNMERGEABLE),
+                Advice::Lock => libc::munlock(host, size),
+            }
+        };
+    }
+
+    /// Faults every page in, on several threads where that helps. `unit` is the size of a page.
+    pub fn populate(&self, unit: u64) -> Result<()> {
+        const WORTH_A_THREAD: u64 = 64 << 20;
+        let threads = (self.size() / WORTH_A_THREAD).clamp(1, parallel::cpus() as u64);
+        let share = align_down(self.size() / threads, unit).max(unit);
+        parallel::run(threads as usize, |index| {
+            let start = share * index as u64;
+            let end = if index as u64 == threads - 1 { self.size() } else { start + share };
+            self.populate_range(start, end - start)
+        })
+    }
+
+    /// Bytes of the mapping that are in memory now.
+    pub fn resident(&self) -> Result<u64> {
+        const PAGES_AT_ONCE: usize = 4096;
+        let page = page_size() as usize;
+        let mut present = [0u8; PAGES_AT_ONCE];
+        let mut resident = 0;
+        for start in (0..self.size).step_by(PAGES_AT_ONCE * page) {
+            let len = (self.size - start).min(PAGES_AT_ONCE * page);
+            // SAFETY: within the mapping; `present` holds a byte for each of its pages.
+            let result =
+                unsafe { libc::mincore(self.host.add(start).cast(), len, present.as_mut_ptr()) };
+            if result != 0 {
+                return Err(Error::last_os("mincore"));
+            }
+            let pages = len.div_ceil(page);
+            resident += present[..pages].iter().filter(|&&byte| byte & 1 != 0).count() * page;
+        }
+        Ok(resident as u64)
+    }
+
+    fn populate_range(&self, offset: u64, len: u64) -> Result<()> {
+        let write = self.protection & libc::PROT_WRITE != 0;
+        let advice = if write { libc::MADV_POPULATE_WRITE } else { libc::MADV_POPULATE_READ };
+        loop {
+            match self.advise(offset, len, advice, "madvise(MADV_POPULATE)") {
+                Err(Error::Os { errno: libc::EINTR | libc::EAGAIN, .. }) => continue,
+                Err(Error::Os { errno: libc::EINVAL, .. }) => {
+                    return Err(Error::Unsupported("the kernel cannot populate this mapping"));
+                }
+                // An access would get SIGBUS: the pool of huge pages or the file system is full.
+                Err(Error::Os { errno: libc::EFAULT, .. }) => {
+                    return Err(Error::NoMemory("madvise(MADV_POPULATE)"));
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn lock(&self, offset: u64, len: u64) -> Result<()> {
+        // On fault: locking must not cost memory that the guest never touches.
+        // SAFETY: only changes how the kernel treats a mapping that lives as long as `self`.
+        let result = unsafe {
+            let start = self.host.add(offset as usize);
+            libc::mlock2(start.cast(), len as usize, libc::MLOCK_ONFAULT as _)
+        };
+        if result != 0 { Err(Error::Os { call: "mlock2", errno: errno() }) } else { Ok(()) }
+    }
+
+    fn dont_dump(&self, offset: usize, len: usize) -> Result<()> {
+        self.advise(offset as u64, len as u64, libc::MADV_DONTDUMP, "madvise(MADV_DONTDUMP)")
+    }
+
+    fn advise(&self, offset: u64, len: u64, advice: i32, call: &'static str) -> Result<()> {
+        // SAFETY: a range of the mapping, which lives as long as `self`. The advices used in this
+        // file keep it mapped; those that drop its bytes are what their callers ask for.
+        let result =
+            unsafe { libc::madvise(self.host.add(offset as usize).cast(), len as usize, advice) };
+        if result != 0 { Err(Error::last_os(call)) } else { Ok(()) }
+    }
+
+    fn map_over(&self, offset: usize, len: usize, content: Content) -> Result<()> {
+        let (kind, fd, file_offset) = match content {
+            Content::Shared { fd, offset } => (libc::MAP_SHARED, fd, offset),
+            Content::CopyOnWrite { fd, offset } => (libc::MAP_PRIVATE, fd, offset),
+            Content::Anonymous => (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0),
+        };
+        // Private memory is charged when it is touched. Shared hugetlb pages are reserved now, so
+        // that a later touch cannot fail.
+        let reserve = if kind & libc::MAP_PRIVATE != 0 { libc::MAP_NORESERVE } else { 0 };
+        let flags = kind | libc::MAP_FIXED | reserve;
+        // SAFETY: replaces a part of our own reservation, which nobody else has been told of yet,
+        // or whose bytes the caller asks to drop.
+        let result = unsafe {
+            let start = self.host.add(offset).cast();
+            libc::mmap(start, len, self.protection, flags, fd, file_offset as i64)
+        };
+        if result != libc::MAP_FAILED {
+            return Ok(());
+        }
+        Err(match errno() {
+            errno @ (libc::EPERM | libc::EACCES | libc::ENODEV) if fd >= 0 => {
+                Error::Backing { why: "the file cannot be mapped like this", errno }
+            }
+            errno => Error::from_os("mmap", errno),
+        })
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if let Some((base, len)) = self.reserved {
+            // SAFETY: our own reservation, unmapped once; the region's last reference is gone, so
+            // nobody is to use its addresses any more.
+            unsafe { libc::munmap(base.cast(), len) };
+        }
+    }
+}
+
+/// Reserves inaccessible addresses for `size` bytes at a fitting place, with a guard page before
+/// and behind. Gives the reservation's start and length and the place.
+fn reserve(size: u64, place: Placement) -> Result<(u64, usize, u64)> {
+    let page = page_size();
+    let too_large = Error::too_large("the region is larger than the host's address space");
+    let slack = place.align.max(page) - page;
+    let length = size.checked_add(slack).and_then(|sum| sum.checked_add(2 * page));
+    let length = length.filter(|&length| length <= isize::MAX as u64).ok_or(too_large)?;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: new addresses of the kernel's choice.
+    let base =
+        unsafe { libc::mmap(std::ptr::null_mut(), length as usize, libc::PROT_NONE, flags, -1, 0) };
+    if base == libc::MAP_FAILED {
+        return Err(Error::last_os("mmap"));
+    }
+    let base = base as u64;
+    let host =
+        next_congruent(base + page, place.residue, place.align.max(page)).ok_or(too_large)?;
+    Ok((base, length as usize, host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapping_lies_where_it_is_asked_to() {
+        let page = page_size();
+        for (align, residue) in [(page, 0), (1 << 21, 0x3000), (1 << 24, 0)] {
+            let place = Placement { align, residue };
+            let mapping = Mapping::new(Content::Anonymous, 3 * page, false, place).unwrap();
+            assert_eq!(mapping.host() as u64 % align, residue % align);
+            assert_eq!(mapping.resident().unwrap(), 0);
+            mapping.populate(page).unwrap();
+            assert_eq!(mapping.resident().unwrap(), 3 * page);
+            mapping.discard(page, page).unwrap();
+            assert_eq!(mapping.resident().unwrap(), 2 * page);
+        }
+    }
+
+    #[test]
+    fn sizes_past_the_address_space_are_refused() {
+        let place = Placement { align: 1 << 21, residue: 0 };
+        for size in [!4095, 1 << 63, (1 << 63) - 4096] {
+            let mapping = Mapping::new(Content::Anonymous, size, false, place);
+            assert!(matches!(mapping, Err(Error::TooLarge { .. } | Error::NoMemory(_))));
+        }
+    }
+}

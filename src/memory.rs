@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! GuestMemory: the set of regions, and what can be asked about it.
+
+use crate::address::{GuestAddress, GuestRange, is_aligned};
+use crate::backing::{Backing, BackingFile};
+use crate::error::{Error, Result};
+use crate::handle::{Pool, Pooled, Ref};
+use crate::policy;
+use crate::region::{MemoryRegion, RegionOptions, Source};
+use crate::table::{Entry, Table};
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A guest's memory. Every method may be called from any thread at any time.
+#[repr(C)]
+#[derive(Debug)]
+pub struct GuestMemory {
+    /// The table in force, which stands in `state.tables`. First, so that a lookup finds it beside
+    /// the handle's tag.
+    table: AtomicPtr<Table>,
+    policy: AtomicU64,
+    tainted: AtomicBool,
+    /// Locked only by what changes the memory's make-up or asks for all of it, never by access.
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// In ascending order.
+    regions: Vec<Ref<MemoryRegion>>,
+    /// Every table that was ever in force: a reader may still hold it.
+    tables: Vec<Box<[Table]>>,
+}
+
+static MEMORIES: Pool<GuestMemory> = Pool::new();
+
+impl Pooled for GuestMemory {
+    const TAG: u64 = 0x6d67_6d65_6d6f_7279;
+    fn pool() -> &'static Pool<Self> {
+        &MEMORIES
+    }
+}
+
+impl GuestMemory {
+    /// Memory of new regions, in ascending order. Those without a backing of their own share one
+    /// memfd, laid out in order without gaps; huge pages have a memfd for each size.
+    pub fn new(options: &[RegionOptions]) -> Result<Ref<Self>> {
+        check_order(options)?;
+        for option in options {
+            option.check_alignment()?;
+        }
+        let mut layout = MemfdLayout::new(options)?;
+        let mut regions = vec_of(options.len())?;
+        for option in options {
+            let backing = match layout.backing(option)? {
+                Some(backing) => backing,
+                None => MemoryRegion::own_backing(option)?,
+            };
+            regions.push(MemoryRegion::with_backing(option, backing)?);
+        }
+        Self::of_sorted(regions)
+    }
+
+    /// Memory of regions that are there already, in any order.
+    pub fn from_regions(mut regions: Vec<Ref<MemoryRegion>>) -> Result<Ref<Self>> {
+        regions.sort_unstable_by_key(|region| region.range().start());
+        Self::of_sorted(regions)
+    }
+
+    fn of_sorted(regions: Vec<Ref<MemoryRegion>>) -> Result<Ref<Self>> {
+        let memory = GuestMemory {
+            table: AtomicPtr::new(std::ptr::null_mut()),
+            policy: AtomicU64::new(0),
+            tainted: AtomicBool::new(false),
+            state: Mutex::new(State { regions: Vec::new(), tables: Vec::new() }),
+        };
+        memory.publish(regions)?;
+        Ref::new(memory)
+    }
+
+    /// Puts a table of `regions` in force. Readers see the old one or the new one, whole.
+    fn publish(&self, regions: Vec<Ref<MemoryRegion>>) -> Result<()> {
+        let mut entries = vec_of(regions.len())?;
+        entries.extend(regions.iter().map(|region| Entry::of(region)));
+        let mut table = vec_of(1)?;
+        table.push(Table::new(entries)?);
+        let mut state = self.lock();
+        state.tables.try_reserve(1).map_err(|_| Error::NoMemory("a list of tables"))?;
+        let mut table = table.into_boxed_slice();
+        self.table.store(table.as_mut_ptr(), Ordering::Release);
+        state.tables.push(table);
+        state.regions = regions;
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lookup table in force.
+    #[inline(always)]
+    pub fn table(&self) -> &Table {
+        // SAFETY: a table is published before the memory is handed out, and lives as long as it.
+        unsafe { &*self.table.load(Ordering::Acquire) }
+    }
+
+    /// References to all regions, in ascending order.
+    pub fn regions(&self) -> Result<Vec<Ref<MemoryRegion>>> {
+        let state = self.lock();
+        let mut regions = vec_of(state.regions.len())?;
+        regions.extend(state.regions.iter().cloned());
+        Ok(regions)
+    }
+
+    /// The end of the highest region; 0 without regions.
+    pub fn end_addr(&self) -> u64 {
+        self.table().entries().last().map_or(0, |entry| entry.range().end())
+    }
+
+    /// Bytes in all regions.
+    pub fn size(&self) -> u64 {
+        self.table().entries().iter().map(|entry| entry.range().size()).sum()
+    }
+
+    /// The number of regions.
+    pub fn num_regions(&self) -> usize {
+        self.table().entries().len()
+    }
+
+    /// The region with this index in ascending order.
+    pub fn region(&self, index: usize) -> Result<&MemoryRegion> {
+        self.table().entries().get(index).ok_or(Error::NotFound)?.region()
+    }
+
+    /// The region that holds `addr`, and the distance of `addr` from its start.
+    pub fn find_region(&self, addr: u64) -> Result<(&MemoryRegion, u64)> {
+        let entry = self.table().find(addr)?;
+        let offset = entry.range().offset_of(addr).ok_or(Error::InvalidAddress)?;
+        Ok((entry.region()?, offset))
+    }
+
+    /// `addr + offset`, if that lies in a region.
+    pub fn checked_offset(&self, addr: u64, offset: u64) -> Result<u64> {
+        let sum = GuestAddress(addr).checked_add(offset).ok_or(Error::InvalidRange)?;
+        self.table().find(sum.0)?;
+        Ok(sum.0)
+    }
+
+    /// The file behind `addr`, and where `addr` lies in it.
+    pub fn file_at(&self, addr: u64) -> Result<(RawFd, u64)> {
+        let (region, offset) = self.find_region(addr)?;
+        match region.backing().file() {
+            Some((file, start)) => Ok((file.fd(), start + offset)),
+            None => Err(Error::Unsupported("the region has no file behind it")),
+        }
+    }
+
+    /// The file behind the address `offset` bytes above the lowest region's start.
+    pub fn file_at_offset(&self, offset: u64) -> Result<RawFd> {
+        let lowest = self.table().entries().first().ok_or(Error::InvalidAddress)?;
+        let addr = GuestAddress(lowest.range().start()).checked_add(offset);
+        Ok(self.file_at(addr.ok_or(Error::InvalidRange)?.0)?.0)
+    }
+
+    /// Frees the pages of a range within one region; they read as zeros afterwards.
+    pub fn remove_range(&self, addr: u64, count: u64) -> Result<()> {
+        let (region, offset) = self.find_region(addr)?;
+        let range = GuestRange::new(addr, count).map_err(|error| match error {
+            Error::InvalidSize => error,
+            _ => Error::InvalidRange,
+        })?;
+        if !region.range().holds(addr, range.size()) {
+            return Err(Error::InvalidRange);
+        }
+        if !is_aligned(addr, region.page_size()) || !is_aligned(count, region.page_size()) {
+            return Err(Error::NotAligned("the range is not made of the region's pages"));
+        }
+        if region.is_read_only() {
+            return Err(Error::ReadOnly);
+        }
+        region.remove(offset, count)
+    }
+
+    /// Puts further policies in force. What did take effect stays, whatever else fails.
+    pub fn add_policy(&self, wanted: u64) -> Result<()> {
+        let state = self.lock();
+        let (took_effect, result) = policy::apply(&state.regions, wanted & !self.policy());
+        self.policy.fetch_or(took_effect, Ordering::Release);
+        result
+    }
+
+    /// The policies in force.
+    pub fn policy(&self) -> u64 {
+        self.policy.load(Ordering::Acquire)
+    }
+
+    /// True after a restore failed half way.
+    pub fn is_tainted(&self) -> bool {
+        self.tainted.load(Ordering::Acquire)
+    }
+
+    /// Tells whether what the memory holds is neither the old nor the new state.
+    pub fn set_tainted(&self, tainted: bool) {
+        self.tainted.store(tainted, Ordering::Release);
+    }
+}
+
+/// An empty vector with room for `count` items.
+pub fn vec_of<T>(count: usize) -> Result<Vec<T>> {
+    let mut items = Vec::new();
+    items.try_reserve_exact(count).map_err(|_| Error::NoMemory("a list of regions"))?;
+    Ok(items)
+}
+
+fn check_order(options: &[RegionOptions]) -> Result<()> {
+    for option in options {
+        option.range()?;
+    }
+    for pair in options.windows(2) {
+        if pair[1].guest_addr < pair[0].guest_addr {
+            return Err(Error::Unsorted);
+        }
+        if pair[1].guest_addr < pair[0].range()?.end() {
+            return Err(Error::Overlap);
+        }
+    }
+    Ok(())
+}
+
+/// The library's memfds for one memory: one for plain pages and one for each huge page size, each
+/// with the offset that the next of its regions gets.
+struct MemfdLayout {
+    files: Vec<(Option<u32>, Ref<BackingFile>, u64)>,
+}
+
+impl MemfdLayout {
+    fn new(options: &[RegionOptions]) -> Result<Self> {
+        let mut files: Vec<(Option<u32>, Ref<BackingFile>, u64)> = Vec::new();
+        for kind in options.iter().filter_map(|option| memfd_kind(option.source)) {
+            if files.iter().any(|(known, ..)| *known == kind) {
+                continue;
+            }
+            let of_kind = options.iter().filter(|option| memfd_kind(option.source) == Some(kind));
+            let total = of_kind.map(|option| option.size).sum();
+            files.try_reserve(1).map_err(|_| Error::NoMemory("a list of files"))?;
+            files.push((kind, BackingFile::memfd(total, kind)?, 0));
+        }
+        Ok(MemfdLayout { files })
+    }
+
+    fn backing(&mut self, option: &RegionOptions) -> Result<Option<Backing>> {
+        let Some(kind) = memfd_kind(option.source) else { return Ok(None) };
+        let known = self.files.iter_mut().find(|(known, ..)| *known == kind);
+        let (_, file, next) = known.ok_or(Error::Internal("a memfd was not laid out"))?;
+        let offset = *next;
+        *next += option.size;
+        Ok(Some(Backing::Shared { file: file.clone(), offset }))
+    }
+}
+
+/// The kind of memfd that a region lives in, if it does: its huge page size.
+fn memfd_kind(source: Source) -> Option<Option<u32>> {
+    match source {
+        Source::Memfd => Some(None),
+        Source::Huge { log2 } => Some(Some(log2)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backing::page_size;
+
+    fn memory(ranges: &[(u64, u64)]) -> Result<Ref<GuestMemory>> {
+        let options: Vec<_> =
+            ranges.iter().map(|&(addr, size)| RegionOptions::plain(addr, size)).collect();
+        GuestMemory::new(&options)
+    }
+
+    #[test]
+    fn the_offset_in_the_shared_memfd_counts_regions_alone() {
+        let mem = memory(&[(0x10000, 0x20000), (0x80000, 0x30000)]).unwrap();
+        assert_eq!(mem.file_at(0x95000).unwrap().1, 0x35000);
+        assert_eq!(mem.file_at(0x10000).unwrap().0, mem.file_at(0x80000).unwrap().0);
+        assert_eq!(mem.file_at_offset(0x30000), Err(Error::InvalidAddress));
+        assert_eq!(mem.end_addr(), 0xb0000);
+        assert_eq!(mem.size(), 0x50000);
+    }
+
+    #[test]
+    fn the_first_thing_wrong_is_reported() {
+        let page = page_size();
+        let refused = |ranges: &[_]| memory(ranges).map(|_| ()).unwrap_err();
+        assert_eq!(refused(&[(0, 0)]), Error::InvalidSize);
+        assert!(matches!(refused(&[(page, u64::MAX - page + 1)]), Error::TooLarge { .. }));
+        assert_eq!(refused(&[(2 * page, page), (0, page)]), Error::Unsorted);
+        assert_eq!(refused(&[(0, 2 * page), (page, page)]), Error::Overlap);
+        assert!(matches!(refused(&[(1, page)]), Error::NotAligned(_)));
+        assert!(matches!(refused(&[(page, 1)]), Error::NotAligned(_)));
+        assert_eq!(memory(&[]).unwrap().end_addr(), 0);
+    }
+
+    #[test]
+    fn regions_are_shared_between_memories() {
+        let page = page_size();
+        let region = |addr| MemoryRegion::new(&RegionOptions::plain(addr, page)).unwrap();
+        let (low, high) = (region(0), region(page));
+        let one = GuestMemory::from_regions(vec![high.clone(), low.clone()]).unwrap();
+        let two = GuestMemory::from_regions(vec![high.clone()]).unwrap();
+        assert_eq!(one.region(1).unwrap().host(), two.region(0).unwrap().host());
+        let twice = GuestMemory::from_regions(vec![low.clone(), low.clone()]);
+        assert_eq!(twice.unwrap_err(), Error::Overlap);
+    }
+}

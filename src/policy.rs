@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! Memory policy: what the kernel is asked to do with all regions of a memory.
+
+use crate::backing::Backing;
+use crate::error::{Error, Result};
+use crate::handle::Ref;
+use crate::mapping::Advice;
+use crate::memory::vec_of;
+use crate::proc;
+use crate::region::{MemoryRegion, Source};
+
+/// Back regions with transparent huge pages.
+pub const USE_HUGEPAGES: u64 = 1;
+/// Keep pages in memory once the guest has touched them.
+pub const LOCK_GUEST_MEMORY: u64 = 2;
+/// Let ranges of locked memory be removed. They always can be; nothing is to be asked for.
+pub const USE_PUNCHHOLE_LOCKED: u64 = 4;
+/// Leave the memory out of forked children.
+pub const DONTFORK: u64 = 8;
+/// Let equal pages be merged.
+pub const MERGEABLE: u64 = 16;
+/// Every policy there is.
+pub const ALL: u64 =
+    USE_HUGEPAGES | LOCK_GUEST_MEMORY | USE_PUNCHHOLE_LOCKED | DONTFORK | MERGEABLE;
+
+/// The policies that are an advice to the kernel, with the name that an error shows.
+const ADVICE: [(u64, Advice, &str); 4] = [
+    (USE_HUGEPAGES, Advice::HugePages, "GUESTMEM_POLICY_USE_HUGEPAGES"),
+    (LOCK_GUEST_MEMORY, Advice::Lock, "GUESTMEM_POLICY_LOCK_GUEST_MEMORY"),
+    (DONTFORK, Advice::DontFork, "GUESTMEM_POLICY_DONTFORK"),
+    (MERGEABLE, Advice::Mergeable, "GUESTMEM_POLICY_MERGEABLE"),
+];
+
+/// Applies each wanted policy to all regions or to none. Gives those that took effect, and the
+/// first refusal.
+pub fn apply(regions: &[Ref<MemoryRegion>], wanted: u64) -> (u64, Result<()>) {
+    let mut took_effect = wanted & USE_PUNCHHOLE_LOCKED;
+    let mut result = Ok(());
+    for (bit, advice, policy) in ADVICE {
+        if wanted & bit == 0 {
+            continue;
+        }
+        match apply_to_all(regions, advice) {
+            Ok(()) => took_effect |= bit,
+            Err(error) => {
+                let errno = error.os_errno();
+                result = result.and(Err(Error::Policy { policy, errno }));
+            }
+        }
+    }
+    (took_effect, result)
+}
+
+fn apply_to_all(regions: &[Ref<MemoryRegion>], advice: Advice) -> Result<()> {
+    // The kernel says yes to some advice that it then ignores: ask before anything changes.
+    if regions.iter().any(|region| is_ignored(region, advice)) {
+        return Err(Error::Unsupported("the kernel would ignore it"));
+    }
+    let mut given = vec_of(regions.len())?;
+    for region in regions {
+        // Regions are shared between memories: what another has put in force stays in force.
+        if region.has(advice) || is_given(region, advice) {
+            continue;
+        }
+        given.push(region);
+        if let Err(error) = region.apply(advice) {
+            given.iter().for_each(|region| region.take_back(advice));
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// True when a region is by its nature what the advice asks for.
+fn is_given(region: &MemoryRegion, advice: Advice) -> bool {
+    advice == Advice::HugePages && matches!(region.options().source, Source::Huge { .. })
+}
+
+/// True when the kernel would accept the advice for this region and do nothing (madvise(2)).
+fn is_ignored(region: &MemoryRegion, advice: Advice) -> bool {
+    match (advice, region.backing()) {
+        (Advice::HugePages, Backing::Anonymous) => !proc::private_huge_pages(),
+        (Advice::HugePages, Backing::Shared { file, .. }) if file.is_own() => {
+            !is_given(region, advice) && !proc::memfd_huge_pages()
+        }
+        (Advice::Mergeable, Backing::Shared { .. }) => true,
+        (Advice::Mergeable, Backing::Caller { .. }) => {
+            let (start, len) = (region.host() as u64, region.range().size());
+            proc::memory_kind(start, len) == Ok(proc::MemoryKind::Shared)
+        }
+        _ => false,
+    }
+}

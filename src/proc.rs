@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! What /proc and /sys tell about this system and this process.
+
+use crate::error::{Error, Result, errno};
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// What kind of memory a range is, as far as giving pages back goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryKind {
+    /// Shared mappings: their pages belong to a file, perhaps one without a name.
+    Shared,
+    /// Private memory without a file: dropped pages read as zeros.
+    PrivateAnonymous,
+    /// A private mapping of a file: dropped pages read as the file again.
+    PrivateFile,
+}
+
+/// Tells what kind of memory lies at `start..start + len` in this process. It must be mapped
+/// without a gap and be of one kind.
+pub fn memory_kind(start: u64, len: u64) -> Result<MemoryKind> {
+    let areas = areas(start, len)?;
+    let kind = areas.first().ok_or(UNMAPPED)?.kind;
+    if areas.iter().any(|area| area.kind != kind) {
+        return Err(Error::Unsupported("the caller's memory is of several kinds"));
+    }
+    Ok(kind)
+}
+
+/// One mapping of this process (proc_pid_maps(5)).
+#[derive(Clone, Copy, Debug)]
+pub struct Area {
+    /// Its first address.
+    pub start: u64,
+    /// The first address past it.
+    pub end: u64,
+    /// What kind of memory it is.
+    pub kind: MemoryKind,
+    /// Where in its file it starts.
+    pub offset: u64,
+    /// The device that its file is on, as `st_dev` tells it.
+    pub device: u64,
+    /// The inode of its file.
+    pub inode: u64,
+}
+
+const UNMAPPED: Error = Error::Unsupported("the caller's memory is not mapped all the way");
+
+/// The mappings at `start..start + len`, whole and in order. There must be no gap between them.
+pub fn areas(start: u64, len: u64) -> Result<Vec<Area>> {
+    let end = start.checked_add(len).ok_or(UNMAPPED)?;
+    let maps = read_file(c"/proc/self/maps")?;
+    let mut areas = Vec::new();
+    let mut reached = start;
+    for line in maps.split(|&byte| byte == b'\n') {
+        let Some(area) = parse_area(line) else { continue };
+        if area.end <= reached {
+            continue;
+        }
+        if area.start > reached || reached >= end {
+            break;
+        }
+        reached = area.end;
+        areas.try_reserve(1).map_err(|_| Error::NoMemory("reading /proc"))?;
+        areas.push(area);
+    }
+    if reached < end { Err(UNMAPPED) } else { Ok(areas) }
+}
+
+/// One line: `start-end perms offset device inode [name]`.
+fn parse_area(line: &[u8]) -> Option<Area> {
+    // The name may be anything; what stands before it is ASCII.
+    let fields = &line[..line.len().min(128)];
+    let ascii = fields.iter().position(|byte| !byte.is_ascii()).unwrap_or(fields.len());
+    let mut fields = std::str::from_utf8(&fields[..ascii]).ok()?.split_ascii_whitespace();
+    let number = |text| u64::from_str_radix(text, 16).ok();
+    let (start, end) = fields.next()?.split_once('-')?;
+    let (start, end) = (number(start)?, number(end)?);
+    let shared = fields.next()?.ends_with('s');
+    let offset = number(fields.next()?)?;
+    let (major, minor) = fields.next()?.split_once(':')?;
+    let device = libc::makedev(number(major)? as u32, number(minor)? as u32);
+    let inode: u64 = fields.next()?.parse().ok()?;
+    let kind = match (shared, inode) {
+        (true, _) => MemoryKind::Shared,
+        (false, 0) => MemoryKind::PrivateAnonymous,
+        (false, _) => MemoryKind::PrivateFile,
+    };
+    Some(Area { start, end, kind, offset, device, inode })
+}
+
+/// First addresses and ends of the mappings whose missing pages somebody supplies through a
+/// userfaultfd.
+pub fn userfault_areas() -> Result<Vec<(u64, u64)>> {
+    let smaps = read_file(c"/proc/self/smaps")
+        .map_err(|_| Error::Unsupported("/proc/self/smaps is needed"))?;
+    let mut found = Vec::new();
+    let mut current = (0, 0);
+    for line in smaps.split(|&byte| byte == b'\n') {
+        if let Some(flags) = line.strip_prefix(b"VmFlags:") {
+            if flags.split(|&byte| byte == b' ').any(|flag| flag == b"um") {
+                found.try_reserve(1).map_err(|_| Error::NoMemory("reading /proc"))?;
+                found.push(current);
+            }
+        } else if let Some(area) = parse_area(line) {
+            current = (area.start, area.end);
+        }
+    }
+    Ok(found)
+}
+
+/// The system's default huge page size as a power of two, if it has huge pages.
+pub fn default_huge_log2() -> Result<u32> {
+    let none = Error::Unsupported("this system has no huge pages");
+    let text = read_file(c"/proc/meminfo").map_err(|_| none)?;
+    let text = std::str::from_utf8(&text).map_err(|_| none)?;
+    let kib = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Hugepagesize:"))
+        .and_then(|rest| rest.trim().strip_suffix("kB"))
+        .and_then(|number| number.trim().parse::<u64>().ok())
+        .filter(|kib| kib.is_power_of_two())
+        .ok_or(none)?;
+    Ok(kib.trailing_zeros() + 10)
+}
+
+/// True when advice to use huge pages is obeyed for private memory.
+pub fn private_huge_pages() -> bool {
+    chosen(c"/sys/kernel/mm/transparent_hugepage/enabled", &["always", "madvise"])
+}
+
+/// True when advice to use huge pages is obeyed for memfds: by the setting for all sizes, or by
+/// the one of the usual size where that does not inherit it.
+pub fn memfd_huge_pages() -> bool {
+    const OBEYED: [&str; 4] = ["always", "within_size", "advise", "force"];
+    chosen(c"/sys/kernel/mm/transparent_hugepage/shmem_enabled", &OBEYED)
+        || chosen(c"/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/shmem_enabled", &OBEYED)
+}
+
+/// True when the setting that stands in brackets in `path` is one of `words`.
+fn chosen(path: &CStr, words: &[&str]) -> bool {
+    let Ok(text) = read_file(path) else { return false };
+    let Ok(text) = std::str::from_utf8(&text) else { return false };
+    let bracketed = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+    bracketed.is_some_and(|(word, _)| words.contains(&word))
+}
+
+/// Opens a file to read, or gives errno.
+pub fn open(path: &CStr) -> std::result::Result<OwnedFd, i32> {
+    // SAFETY: a C string and flags.
+    let raw = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    if raw < 0 {
+        return Err(errno());
+    }
+    // SAFETY: a descriptor that was just made and that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// A whole file of /proc or /sys.
+fn read_file(path: &CStr) -> Result<Vec<u8>> {
+    const AT_ONCE: usize = 16 << 10;
+    let fd = open(path).map_err(|errno| Error::from_os("open", errno))?;
+    let mut text = Vec::new();
+    loop {
+        text.try_reserve(AT_ONCE).map_err(|_| Error::NoMemory("reading /proc"))?;
+        let spare = text.spare_capacity_mut();
+        // SAFETY: the spare capacity is ours to write.
+        let count = unsafe { libc::read(fd.as_raw_fd(), spare.as_mut_ptr().cast(), spare.len()) };
+        match count {
+            0 => return Ok(text),
+            // SAFETY: the kernel has written that many bytes behind the text.
+            1.. => unsafe { text.set_len(text.len() + count as usize) },
+            _ if errno() == libc::EINTR => {}
+            _ => return Err(Error::last_os("read")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_map_are_told_apart() {
+        let kind = |line: &str| parse_area(line.as_bytes()).map(|area| area.kind);
+        let shared = "7f0000000000-7f0000001000 rw-s 00000000 00:01 1026 /dev/zero (deleted)";
+        assert_eq!(kind(shared), Some(MemoryKind::Shared));
+        let anonymous = "7f0000000000-7f0000001000 rw-p 00000000 00:00 0 ";
+        assert_eq!(kind(anonymous), Some(MemoryKind::PrivateAnonymous));
+        let file = "7f0000000000-7f0000001000 r--p 00000000 fe:00 77 /tmp/\u{e9}t\u{e9}";
+        assert_eq!(kind(file), Some(MemoryKind::PrivateFile));
+        assert_eq!(kind("ffff"), None);
+        assert_eq!(kind(""), None);
+    }
+
+    #[test]
+    fn own_memory_is_found() {
+        let local = 0u8;
+        let start = &raw const local as u64;
+        assert_eq!(memory_kind(start, 1), Ok(MemoryKind::PrivateAnonymous));
+        assert!(memory_kind(0, 4096).is_err());
+        assert!(memory_kind(u64::MAX, 1).is_err());
+        assert!(memory_kind(start, 1 << 46).is_err());
+    }
+}

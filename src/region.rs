@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! MemoryRegion: a guest address range, its mapping, what backs it, and how it was asked for.
+
+use crate::address::{GuestRange, is_aligned};
+use crate::backing::{Backing, BackingFile, FileUse, page_size};
+use crate::error::{Error, Result};
+use crate::handle::{Pool, Pooled, Ref};
+use crate::mapping::{Advice, Content, Mapping, Placement};
+use crate::proc::{self, MemoryKind};
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Regions of at least this size are placed so that huge pages can map them.
+const HUGE_ALIGN: u64 = 2 << 20;
+
+/// Where a region's bytes are to come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The library's own shared memory.
+    Memfd,
+    /// The library's own shared memory of huge pages.
+    Huge {
+        /// Size of a page as a power of two.
+        log2: u32,
+    },
+    /// Private memory without a file.
+    Private,
+    /// A file of the caller's.
+    File {
+        /// Its descriptor.
+        fd: RawFd,
+        /// Where in it the region starts.
+        offset: u64,
+        /// Copy-on-write instead of shared.
+        private: bool,
+    },
+    /// Memory that the caller mapped.
+    Caller {
+        /// Its first byte.
+        host: *mut u8,
+        /// The file behind it and the offset in that.
+        file: Option<(RawFd, u64)>,
+        /// The caller mapped it private.
+        private: bool,
+    },
+}
+
+/// A region as it was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct RegionOptions {
+    /// First guest address.
+    pub guest_addr: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Alignment of the host address; 0 leaves it to the library.
+    pub align: u64,
+    /// Where its bytes come from.
+    pub source: Source,
+    /// Never written through this library.
+    pub read_only: bool,
+    /// Fault everything in at creation.
+    pub populate: bool,
+    /// What the guest uses it for; the library only passes it on.
+    pub purpose: u32,
+}
+
+impl RegionOptions {
+    /// A plain region in the library's own shared memory.
+    pub fn plain(guest_addr: u64, size: u64) -> Self {
+        let (align, purpose) = (0, 0);
+        let (read_only, populate) = (false, false);
+        let source = Source::Memfd;
+        RegionOptions { guest_addr, size, align, source, read_only, populate, purpose }
+    }
+
+    /// The guest addresses asked for.
+    pub fn range(&self) -> Result<GuestRange> {
+        GuestRange::new(self.guest_addr, self.size)
+    }
+
+    /// Checks what must be a multiple of a page or a power of two.
+    pub fn check_alignment(&self) -> Result<()> {
+        let page = match self.source {
+            Source::Huge { log2 } => 1 << log2,
+            _ => page_size(),
+        };
+        check_page_aligned(self, page)?;
+        if self.align != 0 && !self.align.is_power_of_two() {
+            return Err(Error::NotAligned("align is not a power of two"));
+        }
+        if let Source::Caller { host, .. } = self.source
+            && !is_aligned(host as u64, self.align.max(page_size()))
+        {
+            return Err(Error::NotAligned("host_addr is not a multiple of align or of a page"));
+        }
+        Ok(())
+    }
+}
+
+fn check_page_aligned(options: &RegionOptions, page: u64) -> Result<()> {
+    if !is_aligned(options.guest_addr, page) {
+        return Err(Error::NotAligned("the guest address is not a multiple of the page size"));
+    }
+    if !is_aligned(options.size, page) {
+        return Err(Error::NotAligned("the size is not a multiple of the page size"));
+    }
+    let offset = match options.source {
+        Source::File { offset, .. } | Source::Caller { file: Some((_, offset)), .. } => offset,
+        _ => 0,
+    };
+    if !is_aligned(offset, page) {
+        return Err(Error::NotAligned("fd_offset is not a multiple of the page size"));
+    }
+    Ok(())
+}
+
+/// A range of guest addresses with the host memory behind it.
+#[derive(Debug)]
+pub struct MemoryRegion {
+    range: GuestRange,
+    mapping: Mapping,
+    backing: Backing,
+    options: RegionOptions,
+    page_size: u64,
+    /// Bit `1 << advice` for each advice in force, so that pages put in later get it too.
+    advice: AtomicU32,
+}
+
+// SAFETY: the options hold a host address, which is only a number here.
+unsafe impl Send for MemoryRegion {}
+// SAFETY: as above.
+unsafe impl Sync for MemoryRegion {}
+
+static REGIONS: Pool<MemoryRegion> = Pool::new();
+
+impl Pooled for MemoryRegion {
+    const TAG: u64 = 0x6d67_7265_6769_6f6e;
+    fn pool() -> &'static Pool<Self> {
+        &REGIONS
+    }
+}
+
+impl MemoryRegion {
+    /// A region by itself, with a memfd of its own where it needs one.
+    pub fn new(options: &RegionOptions) -> Result<Ref<Self>> {
+        let range = options.range()?;
+        options.check_alignment()?;
+        let backing = match options.source {
+            Source::Memfd => own_memfd(range.size(), None)?,
+            Source::Huge { log2 } => own_memfd(range.size(), Some(log2))?,
+            _ => Self::own_backing(options)?,
+        };
+        Self::with_backing(options, backing)
+    }
+
+    /// What backs a region that does not live in one of the library's memfds.
+    pub fn own_backing(options: &RegionOptions) -> Result<Backing> {
+        let mode = |private: bool| match private || options.read_only {
+            true => FileUse::ReadOnly,
+            false => FileUse::ReadWrite,
+        };
+        let open =
+            |fd, offset, private| BackingFile::from_caller(fd, offset, options.size, mode(private));
+        Ok(match options.source {
+            Source::Private => Backing::Anonymous,
+            Source::File { fd, offset, private: false } => {
+                Backing::Shared { file: open(fd, offset, false)?, offset }
+            }
+            Source::File { fd, offset, private: true } => {
+                Backing::CopyOnWrite { file: open(fd, offset, true)?, offset }
+            }
+            Source::Caller { file, private, .. } => {
+                let offset = file.map_or(0, |(_, offset)| offset);
+                let file = file.map(|(fd, offset)| open(fd, offset, private)).transpose()?;
+                Backing::Caller { file, offset }
+            }
+            Source::Memfd | Source::Huge { .. } => {
+                return Err(Error::Internal("a memfd region is laid out with its neighbours"));
+            }
+        })
+    }
+
+    /// A region with the backing that was made for it. `options` have been checked.
+    pub fn with_backing(options: &RegionOptions, backing: Backing) -> Result<Ref<Self>> {
+        let range = options.range()?;
+        let page_size = backing.file().map_or_else(page_size, |(file, _)| file.page_size());
+        check_page_aligned(options, page_size)?;
+        let content = match &backing {
+            Backing::Shared { file, offset } => Content::Shared { fd: file.fd(), offset: *offset },
+            Backing::CopyOnWrite { file, offset } => {
+                Content::CopyOnWrite { fd: file.fd(), offset: *offset }
+            }
+            Backing::Anonymous | Backing::Caller { .. } => Content::Anonymous,
+        };
+        let mapping = match options.source {
+            Source::Caller { host, .. } => {
+                Mapping::of_caller(host, range.size(), options.read_only)
+            }
+            _ => {
+                let place = placement(options, page_size);
+                Mapping::new(content, range.size(), options.read_only, place)?
+            }
+        };
+        if options.populate {
+            mapping.populate(page_size)?;
+        }
+        let advice = AtomicU32::new(0);
+        let options = *options;
+        Ref::new(MemoryRegion { range, mapping, backing, options, page_size, advice })
+    }
+
+    /// Its guest addresses.
+    pub fn range(&self) -> GuestRange {
+        self.range
+    }
+
+    /// The host address of its first byte.
+    pub fn host(&self) -> *mut u8 {
+        self.mapping.host()
+    }
+
+    /// What its bytes live in.
+    pub fn backing(&self) -> &Backing {
+        &self.backing
+    }
+
+    /// How it was asked for.
+    pub fn options(&self) -> &RegionOptions {
+        &self.options
+    }
+
+    /// Size in bytes of the pages it is made of.
+    pub fn page_size(&self) -> u64 {
+        self.page_size
+    }
+
+    /// True when it may not be written through this library.
+    pub fn is_read_only(&self) -> bool {
+        self.options.read_only
+    }
+
+    /// Bytes of it that are in memory now.
+    pub fn resident(&self) -> Result<u64> {
+        self.mapping.resident()
+    }
+
+    /// Frees the pages at `offset..offset + len`, page-aligned and within the region; they read
+    /// as zeros afterwards.
+    pub fn remove(&self, offset: u64, len: u64) -> Result<()> {
+        match &self.backing {
+            Backing::Shared { file, offset: start } => file.punch_hole(start + offset, len),
+            Backing::Anonymous => self.mapping.discard(offset, len),
+            Backing::CopyOnWrite { .. } => {
+                self.mapping.replace_with_zeros(offset, len)?;
+                self.apply_again(offset, len)
+            }
+            Backing::Caller { file, offset: start } => {
+                self.remove_of_caller(file.as_deref(), *start, offset, len)
+            }
+        }
+    }
+
+    fn remove_of_caller(
+        &self,
+        file: Option<&BackingFile>,
+        start: u64,
+        offset: u64,
+        len: u64,
+    ) -> Result<()> {
+        match (proc::memory_kind(self.host() as u64 + offset, len)?, file) {
+            (MemoryKind::Shared, Some(file)) => file.punch_hole(start + offset, len),
+            (MemoryKind::Shared, None) => self
+                .mapping
+                .remove(offset, len)
+                .map_err(|_| Error::Unsupported("the file behind the caller's memory is needed")),
+            (MemoryKind::PrivateAnonymous, _) => self.mapping.discard(offset, len),
+            (MemoryKind::PrivateFile, _) => {
+                Err(Error::Unsupported("a private mapping of the caller's file keeps its contents"))
+            }
+        }
+    }
+
+    /// Gives advice for the whole region.
+    pub fn apply(&self, advice: Advice) -> Result<()> {
+        self.mapping.apply(advice, 0, self.mapping.size())?;
+        self.advice.fetch_or(1 << advice as u32, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes advice back that `apply` gave.
+    pub fn take_back(&self, advice: Advice) {
+        self.advice.fetch_and(!(1 << advice as u32), Ordering::Relaxed);
+        self.mapping.take_back(advice);
+    }
+
+    /// True when `advice` is in force.
+    pub fn has(&self, advice: Advice) -> bool {
+        self.advice.load(Ordering::Relaxed) & (1 << advice as u32) != 0
+    }
+
+    fn apply_again(&self, offset: u64, len: u64) -> Result<()> {
+        for advice in [Advice::HugePages, Advice::Lock, Advice::DontFork, Advice::Mergeable] {
+            if self.has(advice) {
+                self.mapping.apply(advice, offset, len)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn own_memfd(size: u64, huge_log2: Option<u32>) -> Result<Backing> {
+    Ok(Backing::Shared { file: BackingFile::memfd(size, huge_log2)?, offset: 0 })
+}
+
+fn placement(options: &RegionOptions, page_size: u64) -> Placement {
+    match options.align {
+        0 if options.size >= HUGE_ALIGN || page_size > HUGE_ALIGN => {
+            Placement { align: HUGE_ALIGN.max(page_size), residue: options.guest_addr }
+        }
+        align => Placement { align: align.max(page_size), residue: 0 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volatile::Word;
+
+    fn byte(region: &MemoryRegion, offset: u64) -> *mut u8 {
+        // SAFETY: the tests ask for offsets within the region.
+        unsafe { region.host().add(offset as usize) }
+    }
+
+    #[test]
+    fn large_regions_agree_with_the_guest_modulo_a_huge_page() {
+        let page = page_size();
+        let region = MemoryRegion::new(&RegionOptions::plain(3 * page, 4 << 20)).unwrap();
+        assert_eq!(region.host() as u64 % HUGE_ALIGN, 3 * page);
+        let options = RegionOptions { align: 1 << 24, ..RegionOptions::plain(3 * page, page) };
+        assert_eq!(MemoryRegion::new(&options).unwrap().host() as u64 % (1 << 24), 0);
+    }
+
+    #[test]
+    fn removed_pages_read_as_zeros_locked_or_not() {
+        let page = page_size();
+        for source in [Source::Memfd, Source::Private] {
+            let options = RegionOptions { source, ..RegionOptions::plain(0, 3 * page) };
+            let region = MemoryRegion::new(&options).unwrap();
+            for locked in [false, true] {
+                if locked {
+                    region.apply(Advice::Lock).unwrap();
+                }
+                // SAFETY: within the region, which nobody else uses.
+                unsafe {
+                    for index in 0..3 {
+                        u8::store(byte(&region, index * page), 7);
+                    }
+                    region.remove(page, page).unwrap();
+                    let read = |index| u8::load(byte(&region, index * page));
+                    assert_eq!([read(0), read(1), read(2)], [7, 0, 7]);
+                }
+            }
+        }
+    }
+}

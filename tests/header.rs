@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! `include/guestmem.h` is what `src/ffi/` makes of it. `GUESTMEM_UPDATE_HEADER=1 cargo test --test
+//! header` rewrites it.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+/// The files of `src/ffi/` that declare something, in the order of the header's sections.
+const SECTIONS: [&str; 11] = [
+    "version",
+    "status",
+    "region",
+    "memory",
+    "query",
+    "slice",
+    "translate",
+    "access",
+    "value",
+    "transfer",
+    "policy",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn source(section: &str) -> PathBuf {
+    root().join("src/ffi").join(section).with_extension("rs")
+}
+
+/// The module comment of a file: the manual, or a section's head.
+fn module_comment(section: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(source(section)).unwrap();
+    let lines = text.lines().filter_map(|line| line.strip_prefix("//!"));
+    lines.map(|line| line.strip_prefix(' ').unwrap_or(line).to_string()).collect()
+}
+
+fn comment(lines: &[String]) -> String {
+    let mut text = String::from("/*\n");
+    for line in lines {
+        writeln!(text, "{}", format!(" * {line}").trim_end()).unwrap();
+    }
+    text + " */\n"
+}
+
+/// The names of all structs in `src/ffi/`: a section may use those of another.
+fn structs() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for section in SECTIONS {
+        let text = std::fs::read_to_string(source(section)).unwrap();
+        for line in text.lines() {
+            let name =
+                line.strip_prefix("pub struct ").and_then(|rest| rest.split([' ', '<']).next());
+            all.extend(name.map(|name| (section.to_string(), name.to_string())));
+        }
+    }
+    all
+}
+
+fn declarations(section: &str) -> String {
+    let mut config = cbindgen::Config::from_file(root().join("cbindgen.toml")).unwrap();
+    for (home, name) in structs() {
+        if home != section {
+            config.export.rename.insert(name.clone(), format!("struct {name}"));
+        }
+    }
+    let bindings =
+        cbindgen::Builder::new().with_config(config).with_src(source(section)).generate().unwrap();
+    let mut bytes = Vec::new();
+    bindings.write(&mut bytes);
+    String::from_utf8(bytes).unwrap()
+}
+
+fn generate() -> String {
+    let mut text = String::from("/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */\n");
+    text += &comment(&module_comment("mod"));
+    text += "\n/* Generated from src/ffi/; `GUESTMEM_UPDATE_HEADER=1 cargo test --test header` rewrites it. */\n";
+    text += "\n#ifndef GUESTMEM_H\n#define GUESTMEM_H\n\n";
+    text += "#include <stdbool.h>\n#include <stddef.h>\n#include <stdint.h>\n\n";
+    text += "#ifdef __cplusplus\nextern \"C\" {\n#endif\n";
+    for section in SECTIONS {
+        text += "\n\n";
+        text += &comment(&module_comment(section));
+        text += "\n";
+        text += declarations(section).trim();
+        text += "\n";
+    }
+    text + "\n#ifdef __cplusplus\n}\n#endif\n\n#endif /* GUESTMEM_H */\n"
+}
+
+#[test]
+fn the_header_is_what_the_sources_make() {
+    let path = root().join("include/guestmem.h");
+    let fresh = generate();
+    if std::env::var_os("GUESTMEM_UPDATE_HEADER").is_some() {
+        std::fs::write(&path, &fresh).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    let drift = fresh.lines().zip(committed.lines()).find(|(a, b)| a != b);
+    assert!(
+        fresh == committed,
+        "include/guestmem.h has drifted from src/ffi/ at {drift:?}; \
+         GUESTMEM_UPDATE_HEADER=1 cargo test --test header rewrites it"
+    );
+}
