@@ -17,7 +17,7 @@ impl GuestMemory {
     /// # Safety
     /// `buf` can be written for `len` bytes.
     pub unsafe fn read(&self, addr: u64, buf: *mut u8, len: usize) -> Result<usize> {
-        let rest = self.table().rest_of_region(addr)?;
+        let rest = self.table().rest_of_region(addr, len as u64)?;
         let count = len.min(rest.len());
         // SAFETY: `count` is within both.
         unsafe { rest.read(0, buf, count)? };
@@ -30,7 +30,7 @@ impl GuestMemory {
     /// `buf` can be read for `len` bytes.
     pub unsafe fn write(&self, addr: u64, buf: *const u8, len: usize) -> Result<usize> {
         let table = self.table();
-        let rest = table.rest_of_region(addr)?;
+        let rest = table.rest_of_region(addr, len as u64)?;
         let count = len.min(rest.len());
         if count > 0 && table.is_read_only(addr) {
             return Err(Error::ReadOnly);
@@ -45,7 +45,7 @@ impl GuestMemory {
     /// # Safety
     /// `buf` can be written for `len` bytes.
     pub unsafe fn read_exact(&self, addr: u64, buf: *mut u8, len: usize) -> Result<()> {
-        let rest = self.table().rest_of_region(addr)?;
+        let rest = self.table().rest_of_region(addr, len as u64)?;
         if len > rest.len() {
             return Err(Error::ShortRead { completed: 0 });
         }
@@ -59,7 +59,7 @@ impl GuestMemory {
     /// `buf` can be read for `len` bytes.
     pub unsafe fn write_all(&self, addr: u64, buf: *const u8, len: usize) -> Result<()> {
         let table = self.table();
-        let rest = table.rest_of_region(addr)?;
+        let rest = table.rest_of_region(addr, len as u64)?;
         if len > rest.len() {
             return Err(Error::ShortWrite { completed: 0 });
         }
@@ -103,8 +103,10 @@ impl GuestMemory {
     /// Copies `len` bytes within guest memory, through regions that touch. Overlap as memmove.
     pub fn dma_copy(&self, dst: u64, src: u64, len: u64) -> Result<()> {
         let table = self.table();
-        let to = check_both(table.span(dst, len, true), || table.span(src, len, false))?;
+        // Of several things wrong the address comes first, then the range, then read-only.
+        table.rest_of_region(dst, len)?;
         let from = table.span(src, len, false)?;
+        let to = table.span(dst, len, true)?;
         if dst > src && dst - src < len {
             copy_backward(&to, &from);
         } else {
@@ -203,8 +205,7 @@ impl GuestMemory {
 
     fn object(&self, addr: u64, size: usize, write: bool) -> Result<VolatileSlice> {
         let table = self.table();
-        let rest = table.rest_of_region(addr)?;
-        let slice = rest.sub(0, size)?;
+        let slice = table.rest_of_region(addr, size as u64)?.sub(0, size)?;
         if !is_aligned(addr, volatile::object_width(size) as u64) {
             return Err(Error::Misaligned);
         }
@@ -223,15 +224,6 @@ impl GuestMemory {
     fn aligned_writable<W: Word>(&self, addr: u64) -> Result<*mut W> {
         let host = self.aligned_readable(addr)?;
         if self.table().is_read_only(addr) { Err(Error::ReadOnly) } else { Ok(host) }
-    }
-}
-
-/// The first of two checks, but where it only found the target read-only, what is wrong with the
-/// other range comes before that.
-fn check_both<T>(first: Result<T>, second: impl FnOnce() -> Result<T>) -> Result<T> {
-    match first {
-        Err(Error::ReadOnly) => second().and(Err(Error::ReadOnly)),
-        other => other,
     }
 }
 

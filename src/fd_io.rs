@@ -44,7 +44,7 @@ impl GuestMemory {
             return Ok(());
         }
         let call = Call::new(direction, fd, fd_offset)?;
-        let _quiet = (direction == Direction::FromMemory).then(QuietSignals::new);
+        let mut quiet = (direction == Direction::FromMemory).then(QuietSignals::new);
         let mut completed = 0;
         while completed < count {
             match call.once(&span, completed) {
@@ -55,7 +55,10 @@ impl GuestMemory {
                 Ok(moved) => completed += moved,
                 Err(libc::EINTR) => {}
                 Err(libc::EOPNOTSUPP) if call.flags != 0 => return Err(append_only()),
-                Err(errno) => return Err(Error::Io { errno, completed }),
+                Err(errno) => {
+                    quiet.iter_mut().for_each(|quiet| quiet.note(errno));
+                    return Err(Error::Io { errno, completed });
+                }
             }
         }
         Ok(())
@@ -190,37 +193,55 @@ unsafe fn move_some(
 /// there and taking back those that came does not touch the rest of the process.
 pub struct QuietSignals {
     pending_before: libc::sigset_t,
+    /// Whether each of [`QUIET`] was sent, as far as an errno told.
+    noted: [bool; QUIET.len()],
     _mask: SignalMask,
 }
 
-const QUIET: [i32; 2] = [libc::SIGPIPE, libc::SIGXFSZ];
+/// The signals, each with the errno that comes with it.
+const QUIET: [(i32, i32); 2] = [(libc::SIGPIPE, libc::EPIPE), (libc::SIGXFSZ, libc::EFBIG)];
 
 impl QuietSignals {
     /// Blocks the signals for this thread.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         let pending_before = pending();
-        QuietSignals { pending_before, _mask: SignalMask::block(&set_of(&QUIET)) }
+        let set = set_of(&QUIET.map(|(signal, _)| signal));
+        QuietSignals { pending_before, noted: [false; 2], _mask: SignalMask::block(&set) }
+    }
+
+    /// Tells that a write failed. Needed only to keep apart a signal of the embedder's own that
+    /// was waiting all along.
+    pub fn note(&mut self, errno: i32) {
+        for (noted, (_, of_signal)) in self.noted.iter_mut().zip(QUIET) {
+            *noted |= errno == of_signal;
+        }
     }
 }
 
 impl Drop for QuietSignals {
     fn drop(&mut self) {
-        let now = pending();
-        for signal in QUIET {
-            // SAFETY: reads sets of our own.
-            let came = unsafe {
-                libc::sigismember(&now, signal) == 1
-                    && libc::sigismember(&self.pending_before, signal) == 0
-            };
-            if came {
-                let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-                let set = set_of(&[signal]);
-                // SAFETY: takes the pending signal; nothing is written.
-                unsafe { libc::sigtimedwait(&set, std::ptr::null_mut(), &at_once) };
+        for (noted, (signal, _)) in self.noted.into_iter().zip(QUIET) {
+            let before = holds(&self.pending_before, signal);
+            if !holds(&pending(), signal) || (before && !noted) {
+                continue;
+            }
+            let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            // SAFETY: takes the pending signal, the thread's own before one of the process's;
+            // nothing is written.
+            unsafe { libc::sigtimedwait(&set_of(&[signal]), std::ptr::null_mut(), &at_once) };
+            if before && !holds(&pending(), signal) {
+                // Ours had merged with one that was waiting before.
+                // SAFETY: sends a blocked signal to this thread, where it waits again.
+                unsafe { libc::raise(signal) };
             }
         }
     }
+}
+
+fn holds(set: &libc::sigset_t, signal: i32) -> bool {
+    // SAFETY: reads a set of our own.
+    unsafe { libc::sigismember(set, signal) == 1 }
 }
 
 fn set_of(signals: &[i32]) -> libc::sigset_t {

@@ -49,7 +49,7 @@ const UNMAPPED: Error = Error::Unsupported("the caller's memory is not mapped al
 /// The mappings at `start..start + len`, whole and in order. There must be no gap between them.
 pub fn areas(start: u64, len: u64) -> Result<Vec<Area>> {
     let end = start.checked_add(len).ok_or(UNMAPPED)?;
-    let maps = read_file(c"/proc/self/maps")?;
+    let maps = own_file(c"/proc/self/maps", "/proc/self/maps is needed")?;
     let mut areas = Vec::new();
     let mut reached = start;
     for line in maps.split(|&byte| byte == b'\n') {
@@ -92,8 +92,7 @@ fn parse_area(line: &[u8]) -> Option<Area> {
 /// First addresses and ends of the mappings whose missing pages somebody supplies through a
 /// userfaultfd.
 pub fn userfault_areas() -> Result<Vec<(u64, u64)>> {
-    let smaps = read_file(c"/proc/self/smaps")
-        .map_err(|_| Error::Unsupported("/proc/self/smaps is needed"))?;
+    let smaps = own_file(c"/proc/self/smaps", "/proc/self/smaps is needed")?;
     let mut found = Vec::new();
     let mut current = (0, 0);
     for line in smaps.split(|&byte| byte == b'\n') {
@@ -154,6 +153,14 @@ pub fn open(path: &CStr) -> std::result::Result<OwnedFd, i32> {
     }
     // SAFETY: a descriptor that was just made and that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// A file about this process, without which nothing can be told.
+fn own_file(path: &CStr, needed: &'static str) -> Result<Vec<u8>> {
+    read_file(path).map_err(|error| match error {
+        Error::Os { .. } => Error::Unsupported(needed),
+        limit => limit,
+    })
 }
 
 /// A whole file of /proc or /sys.

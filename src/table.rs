@@ -159,13 +159,11 @@ impl Table {
         if self.find(addr)?.read_only { Err(Error::ReadOnly) } else { Ok(host) }
     }
 
-    /// The bytes from `addr` to the end of its region. At a region's end there are none, and that
-    /// is not an error: no bytes may be moved there.
-    pub fn rest_of_region(&self, addr: u64) -> Result<VolatileSlice> {
-        let entry = match self.index_of(addr) {
-            Some(index) => &self.entries[index],
-            None => self.entry_ending_at(addr).ok_or(Error::InvalidAddress)?,
-        };
+    /// The bytes from `addr` to the end of its region, of which `len` are wanted. No bytes may also
+    /// lie at a region's end.
+    pub fn rest_of_region(&self, addr: u64, len: u64) -> Result<VolatileSlice> {
+        let at_end = || self.entry_ending_at(addr).filter(|_| len == 0);
+        let entry = self.find(addr).ok().or_else(at_end).ok_or(Error::InvalidAddress)?;
         let room = entry.range.room_at(addr);
         // SAFETY: the region's mapping holds these bytes, and the caller holds the memory.
         Ok(unsafe { VolatileSlice::new(entry.host_at(addr), room as usize) })
@@ -180,7 +178,7 @@ impl Table {
     /// or at its end.
     pub fn span(&self, addr: u64, len: u64, write: bool) -> Result<Span<'_>> {
         if len == 0 {
-            self.rest_of_region(addr)?;
+            self.rest_of_region(addr, 0)?;
             return Ok(Span { entries: &[], start: addr, end: addr });
         }
         let first = self.index_of(addr).ok_or(Error::InvalidAddress)?;
