@@ -110,7 +110,8 @@ impl Table {
     /// minus guest address with [`READ_ONLY`]. No bytes when the map does not know.
     #[inline(always)]
     fn flat(&self, addr: u64) -> (u64, u64) {
-        let index = (addr >> self.shift) as usize;
+        // The shift is below 64; this spares a check of it.
+        let index = addr.wrapping_shr(self.shift) as usize;
         match self.chunks.get(index) {
             Some(chunk) => (chunk.end.saturating_sub(addr), chunk.delta),
             None => (0, 0),

@@ -33,7 +33,7 @@ pub unsafe extern "C" fn guestmem_read(
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         set(done, 0);
-        call(Some((addr, len as u64)), || {
+        call(Some((addr, len as u64)), move || {
             let mem = memory(mem)?;
             required_buffer(buf, len)?;
             required(done)?;
@@ -66,7 +66,7 @@ pub unsafe extern "C" fn guestmem_write(
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         set(done, 0);
-        call(Some((addr, len as u64)), || {
+        call(Some((addr, len as u64)), move || {
             let mem = memory(mem)?;
             required_buffer(buf, len)?;
             required(done)?;
@@ -99,7 +99,7 @@ pub unsafe extern "C" fn guestmem_read_exact(
         if let Some(code) = flat_read(mem, addr, buf, len) {
             return code;
         }
-        call(Some((addr, len as u64)), || {
+        call(Some((addr, len as u64)), move || {
             let mem = memory(mem)?;
             required_buffer(buf, len)?;
             mem.read_exact(addr, buf.cast(), len)
@@ -131,7 +131,7 @@ pub unsafe extern "C" fn guestmem_write_all(
         if let Some(code) = flat_write(mem, addr, buf, len) {
             return code;
         }
-        call(Some((addr, len as u64)), || {
+        call(Some((addr, len as u64)), move || {
             let mem = memory(mem)?;
             required_buffer(buf, len)?;
             mem.write_all(addr, buf.cast(), len)
@@ -162,7 +162,7 @@ pub unsafe extern "C" fn guestmem_dma_read(
         if let Some(code) = flat_read(mem, addr, buf, len) {
             return code;
         }
-        call(Some((addr, len as u64)), || {
+        call(Some((addr, len as u64)), move || {
             let mem = memory(mem)?;
             required_buffer(buf, len)?;
             mem.dma_read(addr, buf.cast(), len)
@@ -194,7 +194,7 @@ pub unsafe extern "C" fn guestmem_dma_write(
         if let Some(code) = flat_write(mem, addr, buf, len) {
             return code;
         }
-        call(Some((addr, len as u64)), || {
+        call(Some((addr, len as u64)), move || {
             let mem = memory(mem)?;
             required_buffer(buf, len)?;
             mem.dma_write(addr, buf.cast(), len)
@@ -224,7 +224,7 @@ pub unsafe extern "C" fn guestmem_dma_copy(
     len: u64,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its handle.
-    call(Some((dst, len)), || unsafe { memory(mem)? }.dma_copy(dst, src, len))
+    call(Some((dst, len)), move || unsafe { memory(mem)? }.dma_copy(dst, src, len))
 }
 
 /// Fills guest memory, through regions that touch. DMA-level. Any thread.
@@ -246,7 +246,7 @@ pub unsafe extern "C" fn guestmem_dma_fill(
     len: u64,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its handle.
-    call(Some((addr, len)), || unsafe { memory(mem)? }.dma_fill(addr, byte, len))
+    call(Some((addr, len)), move || unsafe { memory(mem)? }.dma_fill(addr, byte, len))
 }
 
 /// Reads an object whose parts must not be torn: in naturally aligned accesses of the widest size
@@ -270,7 +270,7 @@ pub unsafe extern "C" fn guestmem_read_obj_volatile(
     obj: *mut c_void,
     size: usize,
 ) -> c_int {
-    call(Some((addr, size as u64)), || {
+    call(Some((addr, size as u64)), move || {
         // SAFETY: the caller keeps to the manual for its pointers.
         unsafe {
             let mem = memory(mem)?;
@@ -301,7 +301,7 @@ pub unsafe extern "C" fn guestmem_write_obj_volatile(
     obj: *const c_void,
     size: usize,
 ) -> c_int {
-    call(Some((addr, size as u64)), || {
+    call(Some((addr, size as u64)), move || {
         // SAFETY: the caller keeps to the manual for its pointers.
         unsafe {
             let mem = memory(mem)?;

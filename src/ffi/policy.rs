@@ -50,7 +50,7 @@ pub unsafe extern "C" fn guestmem_remove_range(
     count: u64,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its handle.
-    call(Some((addr, count)), || unsafe { memory(mem)? }.remove_range(addr, count))
+    call(Some((addr, count)), move || unsafe { memory(mem)? }.remove_range(addr, count))
 }
 
 /// Puts policies in force beside those that are; there is no taking back. Each is applied to all
@@ -66,7 +66,7 @@ pub unsafe extern "C" fn guestmem_remove_range(
 ///   guestmem_memory_policy() tells which are in force.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_set_memory_policy(mem: *mut guestmem, policy: u64) -> c_int {
-    call(None, || {
+    call(None, move || {
         // SAFETY: the caller keeps to the manual for its handle.
         let mem = unsafe { memory(mem)? };
         known_flags(policy, policy::ALL)?;

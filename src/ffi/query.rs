@@ -99,7 +99,7 @@ pub unsafe extern "C" fn guestmem_region_info(
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
-        call(None, || {
+        call(None, move || {
             let mem = memory(mem)?;
             check_out_size(info, info_size)?;
             struct_out(info, info_size, info_of(mem.region(index)?));
@@ -131,7 +131,7 @@ pub unsafe extern "C" fn guestmem_find_region(
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         set(offset, 0);
-        call(Some((addr, 0)), || {
+        call(Some((addr, 0)), move || {
             let mem = memory(mem)?;
             if !info.is_null() || info_size != 0 {
                 check_out_size(info, info_size)?;
@@ -195,7 +195,7 @@ pub unsafe extern "C" fn guestmem_checked_offset(
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         set(out, 0);
-        call(Some((addr, offset)), || {
+        call(Some((addr, offset)), move || {
             let mem = memory(mem)?;
             required(out)?;
             out.write(mem.checked_offset(addr, offset)?);
@@ -234,7 +234,7 @@ pub unsafe extern "C" fn guestmem_describe(mem: *const guestmem, json: *mut *mut
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         set(json, null_mut());
-        call(None, || {
+        call(None, move || {
             let mem = memory(mem)?;
             required(json)?;
             json.write(text_out(&describe(mem)?)?);

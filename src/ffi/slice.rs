@@ -64,7 +64,7 @@ pub unsafe extern "C" fn guestmem_slice_sub(
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         set(out, guestmem_slice { addr: null_mut(), len: 0 });
-        call(None, || {
+        call(None, move || {
             required(out)?;
             out.write(guestmem_slice::of(s.checked()?.sub(offset, count)?));
             Ok(())
@@ -88,7 +88,7 @@ pub unsafe extern "C" fn guestmem_slice_read(
     buf: *mut c_void,
     len: usize,
 ) -> c_int {
-    call(None, || {
+    call(None, move || {
         required_buffer(buf, len)?;
         // SAFETY: the caller keeps to the manual for its pointers.
         unsafe { s.checked()?.read(offset, buf.cast(), len) }
@@ -111,7 +111,7 @@ pub unsafe extern "C" fn guestmem_slice_write(
     buf: *const c_void,
     len: usize,
 ) -> c_int {
-    call(None, || {
+    call(None, move || {
         required_buffer(buf, len)?;
         // SAFETY: the caller keeps to the manual for its pointers.
         unsafe { s.checked()?.write(offset, buf.cast(), len) }

@@ -126,7 +126,7 @@ unsafe fn transfer(
     fd_offset: Option<u64>,
     count: u64,
 ) -> c_int {
-    call(Some((addr, count)), || {
+    call(Some((addr, count)), move || {
         // SAFETY: passed on.
         unsafe { memory(mem)? }.transfer(direction, addr, fd, fd_offset, count)
     })

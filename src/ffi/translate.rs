@@ -78,7 +78,7 @@ unsafe fn translate_one(
             return GUESTMEM_OK;
         }
         set(out, null_mut());
-        call(Some((addr, size)), || {
+        call(Some((addr, size)), move || {
             let mem = memory(mem)?;
             required(out)?;
             out.write(mem.table().readable(addr, size)?.cast());
@@ -106,7 +106,7 @@ pub unsafe extern "C" fn guestmem_get_guest_address(
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         set(out, 0);
-        call(None, || {
+        call(None, move || {
             let mem = memory(mem)?;
             required(out)?;
             out.write(mem.table().guest_address(host as u64)?);
@@ -134,7 +134,7 @@ pub unsafe extern "C" fn guestmem_shm_region(
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         set(fd, -1);
-        call(Some((addr, 0)), || {
+        call(Some((addr, 0)), move || {
             let mem = memory(mem)?;
             required(fd)?;
             fd.write(mem.file_at(addr)?.0);
@@ -163,7 +163,7 @@ pub unsafe extern "C" fn guestmem_offset_region(
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         set(fd, -1);
-        call(None, || {
+        call(None, move || {
             let mem = memory(mem)?;
             required(fd)?;
             fd.write(mem.file_at_offset(offset)?);
@@ -196,7 +196,7 @@ pub unsafe extern "C" fn guestmem_offset_from_base(
     unsafe {
         set(fd, -1);
         set(offset, 0);
-        call(Some((addr, 0)), || {
+        call(Some((addr, 0)), move || {
             let mem = memory(mem)?;
             required(offset)?;
             let (file, distance) = mem.file_at(addr)?;
@@ -237,7 +237,7 @@ pub unsafe extern "C" fn guestmem_get_slice(
             return GUESTMEM_OK;
         }
         set(out, guestmem_slice { addr: null_mut(), len: 0 });
-        call(Some((addr, len as u64)), || {
+        call(Some((addr, len as u64)), move || {
             let mem = memory(mem)?;
             required(out)?;
             let host = mem.table().readable(addr, len as u64)?;
@@ -275,7 +275,7 @@ pub unsafe extern "C" fn guestmem_get_slices(
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         set(count, 0);
-        call(Some((addr, len)), || {
+        call(Some((addr, len)), move || {
             let mem = memory(mem)?;
             required_buffer(out, cap)?;
             required(count)?;
@@ -314,7 +314,7 @@ pub unsafe extern "C" fn guestmem_translate(
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         set(count, 0);
-        call(None, || {
+        call(None, move || {
             let mem = memory(mem)?;
             required_buffer(ranges, n)?;
             required_buffer(out, cap)?;

@@ -423,7 +423,7 @@ unsafe fn read<W: Word + Default>(mem: *const guestmem, addr: u64, out: *mut W) 
             out.write(W::load(host));
             return GUESTMEM_OK;
         }
-        output(mem, addr, out, |mem| mem.load(addr))
+        output(mem, addr, out, move |mem| mem.load(addr))
     }
 }
 
@@ -437,7 +437,7 @@ unsafe fn write<W: Word>(mem: *const guestmem, addr: u64, value: W) -> c_int {
         }
     }
     // SAFETY: the caller keeps to the manual for its handle.
-    call(about::<W>(addr), || unsafe { memory(mem)? }.store(addr, value))
+    call(about::<W>(addr), move || unsafe { memory(mem)? }.store(addr, value))
 }
 
 #[inline(always)]
@@ -451,7 +451,7 @@ unsafe fn read_volatile<W: Word + Default>(mem: *const guestmem, addr: u64, out:
             out.write(W::load(host));
             return GUESTMEM_OK;
         }
-        output(mem, addr, out, |mem| mem.load_volatile(addr))
+        output(mem, addr, out, move |mem| mem.load_volatile(addr))
     }
 }
 
@@ -467,7 +467,7 @@ unsafe fn write_volatile<W: Word>(mem: *const guestmem, addr: u64, value: W) -> 
         }
     }
     // SAFETY: the caller keeps to the manual for its handle.
-    call(about::<W>(addr), || unsafe { memory(mem)? }.store_volatile(addr, value))
+    call(about::<W>(addr), move || unsafe { memory(mem)? }.store_volatile(addr, value))
 }
 
 #[inline(always)]
@@ -479,14 +479,17 @@ unsafe fn load<W: Word + Default>(
 ) -> c_int {
     // SAFETY: as in `read`.
     unsafe {
-        if let (Some(host), Some(order)) = (flat_readable::<W>(mem, addr), load_order(order))
+        if let Some(host) = flat_readable::<W>(mem, addr)
+            && let Some(order) = load_order(order)
             && host.is_aligned()
             && !out.is_null()
         {
             out.write(W::load_ordered(host, order));
             return GUESTMEM_OK;
         }
-        output(mem, addr, out, |mem| mem.load_ordered(addr, load_order(order).ok_or(BAD_ORDER)?))
+        output(mem, addr, out, move |mem| {
+            mem.load_ordered(addr, load_order(order).ok_or(BAD_ORDER)?)
+        })
     }
 }
 
@@ -494,14 +497,15 @@ unsafe fn load<W: Word + Default>(
 unsafe fn store<W: Word>(mem: *const guestmem, addr: u64, value: W, order: u32) -> c_int {
     // SAFETY: as in `write`.
     unsafe {
-        if let (Some(host), Some(order)) = (flat_writable::<W>(mem, addr), store_order(order))
+        if let Some(host) = flat_writable::<W>(mem, addr)
+            && let Some(order) = store_order(order)
             && host.is_aligned()
         {
             W::store_ordered(host, value, order);
             return GUESTMEM_OK;
         }
     }
-    call(about::<W>(addr), || {
+    call(about::<W>(addr), move || {
         // SAFETY: the caller keeps to the manual for its handle.
         let mem = unsafe { memory(mem)? };
         mem.store_ordered(addr, value, store_order(order).ok_or(BAD_ORDER)?)
@@ -520,7 +524,7 @@ unsafe fn compare_exchange<W: Word>(
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         set(exchanged, false);
-        call(about::<W>(addr), || {
+        call(about::<W>(addr), move || {
             let mem = memory(mem)?;
             required(expected)?;
             let order = any_order(order).ok_or(BAD_ORDER)?;
@@ -543,7 +547,7 @@ unsafe fn output<W: Word + Default>(
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         set(out, W::default());
-        call(about::<W>(addr), || {
+        call(about::<W>(addr), move || {
             let mem = memory(mem)?;
             required(out)?;
             out.write(access(mem)?);
