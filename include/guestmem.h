@@ -731,13 +731,12 @@ int guestmem_region_info(const struct guestmem *mem,
  *
  * @param mem        a memory.
  * @param addr       guest address.
- * @param info       where to put the region's description; left as it is on failure. May be NULL,
- *   with info_size 0 then.
- * @param info_size  sizeof *info, in bytes.
+ * @param info       where to put the region's description; left as it is on failure. May be NULL.
+ * @param info_size  sizeof *info, in bytes; does not matter when info is NULL.
  * @param offset     the distance in bytes of addr from the region's start. May be NULL.
  * @retval GUESTMEM_OK                  the outputs are set.
  * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  info with info_size 0, or an info_size without info.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  info with info_size 0.
  * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
  */
 int guestmem_find_region(const struct guestmem *mem,
@@ -957,7 +956,7 @@ int guestmem_get_host_address_range(const struct guestmem *mem,
  * @param out   the guest address.
  * @retval GUESTMEM_OK                  *out is the guest address.
  * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  host or out is NULL.
  * @retval GUESTMEM_E_INVALID_ADDRESS   no region of the memory is mapped there.
  */
 int guestmem_get_guest_address(const struct guestmem *mem, const void *host, uint64_t *out);
@@ -1054,7 +1053,7 @@ int guestmem_get_slices(const struct guestmem *mem,
 
 /**
  * Translates a descriptor chain in one call: several ranges, each of which may run on through
- * regions that touch. DMA-level. Any thread.
+ * regions that touch. DMA-level; the error detail names the range that was refused. Any thread.
  *
  * @param mem     a memory.
  * @param ranges  the ranges; each is fetched anew for the answer, so the array must not change

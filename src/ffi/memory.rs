@@ -6,7 +6,7 @@
 //! for each page size. Mappings sit between inaccessible guard pages, are left out of core dumps
 //! and read as zeros until written.
 
-use super::region::{guestmem_region, guestmem_region_options, options_in};
+use super::region::{NEEDED, guestmem_region, guestmem_region_options, options_in};
 use super::{array_in, call, print_no_panics, region_of, required, required_buffer, set};
 use crate::error::{Error, Result};
 use crate::handle::{Ref, Slot};
@@ -105,6 +105,9 @@ unsafe fn all_options_in(
     count: usize,
     option_size: usize,
 ) -> Result<Vec<RegionOptions>> {
+    if !options.is_null() && option_size < NEEDED {
+        return Err(Error::InvalidArgument("not a size that the struct can have"));
+    }
     let fits = option_size.checked_mul(count).is_some_and(|bytes| bytes <= isize::MAX as usize);
     if !fits || count > isize::MAX as usize / size_of::<RegionOptions>() {
         return Err(Error::too_large("the array is larger than memory"));

@@ -99,6 +99,7 @@ use crate::memory::{GuestMemory, vec_of};
 use crate::region::MemoryRegion;
 use memory::guestmem;
 use region::guestmem_region;
+use std::cell::Cell;
 use std::ffi::{c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
@@ -110,30 +111,34 @@ use std::sync::Once;
 #[cold]
 #[inline(never)]
 fn call(range: Option<(u64, u64)>, body: impl FnOnce() -> Result<()>) -> c_int {
-    value_or(range, (), body).1
+    call_about(&Cell::new(range), body)
+}
+
+/// As [`call`], where only the work tells which range it is about.
+fn call_about(range: &Cell<Option<(u64, u64)>>, body: impl FnOnce() -> Result<()>) -> c_int {
+    match guarded(range, body) {
+        Ok(()) => status::GUESTMEM_OK,
+        Err(error) => status::code(error),
+    }
 }
 
 /// As [`call`], for functions that return something else than a code: `otherwise` on failure.
-fn value_or<T>(
-    range: Option<(u64, u64)>,
-    otherwise: T,
-    body: impl FnOnce() -> Result<T>,
-) -> (T, c_int) {
+fn value_or<T>(otherwise: T, body: impl FnOnce() -> Result<T>) -> T {
+    guarded(&Cell::new(None), body).unwrap_or(otherwise)
+}
+
+fn guarded<T>(range: &Cell<Option<(u64, u64)>>, body: impl FnOnce() -> Result<T>) -> Result<T> {
     let saved = error::errno();
     let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
         // Dropping it could panic again.
         std::mem::forget(payload);
         Err(Error::Internal("the library panicked"))
     });
-    let outcome = match result {
-        Ok(value) => (value, status::GUESTMEM_OK),
-        Err(error) => {
-            error::set_last(Failure { error, range });
-            (otherwise, status::code(error))
-        }
-    };
+    if let Err(error) = result {
+        error::set_last(Failure { error, range: range.get() });
+    }
     error::set_errno(saved);
-    outcome
+    result
 }
 
 /// A panic is a bug that comes back as a code: nothing is printed about it. This concerns only the

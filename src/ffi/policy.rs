@@ -81,5 +81,5 @@ pub unsafe extern "C" fn guestmem_set_memory_policy(mem: *mut guestmem, policy: 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_memory_policy(mem: *const guestmem) -> u64 {
     // SAFETY: the caller keeps to the manual for its handle.
-    value_or(None, 0, || Ok(unsafe { memory(mem)? }.policy())).0
+    value_or(0, || Ok(unsafe { memory(mem)? }.policy()))
 }

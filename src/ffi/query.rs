@@ -5,7 +5,7 @@ use super::memory::guestmem;
 use super::region::flags_of;
 use super::{Plain, call, check_out_size, memory, required, set, struct_out, text_out, value_or};
 use crate::describe::describe;
-use crate::error::Result;
+use crate::error::{self, Result};
 use crate::memory::GuestMemory;
 use crate::region::MemoryRegion;
 use std::ffi::{c_char, c_int, c_void};
@@ -112,13 +112,12 @@ pub unsafe extern "C" fn guestmem_region_info(
 ///
 /// @param mem        a memory.
 /// @param addr       guest address.
-/// @param info       where to put the region's description; left as it is on failure. May be NULL,
-///   with info_size 0 then.
-/// @param info_size  sizeof *info, in bytes.
+/// @param info       where to put the region's description; left as it is on failure. May be NULL.
+/// @param info_size  sizeof *info, in bytes; does not matter when info is NULL.
 /// @param offset     the distance in bytes of addr from the region's start. May be NULL.
 /// @retval GUESTMEM_OK                  the outputs are set.
 /// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  info with info_size 0, or an info_size without info.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  info with info_size 0.
 /// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_find_region(
@@ -133,7 +132,7 @@ pub unsafe extern "C" fn guestmem_find_region(
         set(offset, 0);
         call(Some((addr, 0)), move || {
             let mem = memory(mem)?;
-            if !info.is_null() || info_size != 0 {
+            if !info.is_null() {
                 check_out_size(info, info_size)?;
             }
             let (region, distance) = mem.find_region(addr)?;
@@ -248,8 +247,10 @@ pub unsafe extern "C" fn guestmem_describe(mem: *const guestmem, json: *mut *mut
 /// @param ptr  text from the library; NULL does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_free(ptr: *mut c_void) {
+    let saved = error::errno();
     // SAFETY: it came from `text_out`, says the manual.
     unsafe { libc::free(ptr) };
+    error::set_errno(saved);
 }
 
 /// Answers a question that has no code of its own.
@@ -262,5 +263,5 @@ unsafe fn ask<T>(
     question: impl FnOnce(&GuestMemory) -> Result<T>,
 ) -> T {
     // SAFETY: passed on.
-    value_or(None, otherwise, || question(unsafe { memory(mem)? })).0
+    value_or(otherwise, || question(unsafe { memory(mem)? }))
 }

@@ -76,7 +76,7 @@ pub struct guestmem_region_options {
 unsafe impl Plain for guestmem_region_options {}
 
 /// Without these fields the options mean nothing.
-const NEEDED: usize = offset_of!(guestmem_region_options, align);
+pub(super) const NEEDED: usize = offset_of!(guestmem_region_options, align);
 
 /// Sizes of huge pages that the architecture has, as powers of two.
 #[cfg(not(target_arch = "aarch64"))]

@@ -27,11 +27,14 @@ impl guestmem_slice {
         guestmem_slice { addr: slice.addr().cast(), len: slice.len() }
     }
 
+    /// Its bytes; none where there is no address, as after a failure.
+    ///
     /// # Safety
     /// The slice is live.
     unsafe fn bytes(self) -> VolatileSlice {
+        let len = if self.addr.is_null() { 0 } else { self.len };
         // SAFETY: live by contract.
-        unsafe { VolatileSlice::new(self.addr.cast(), self.len) }
+        unsafe { VolatileSlice::new(self.addr.cast(), len) }
     }
 
     /// As [`Self::bytes`]; an empty slice may have any address.

@@ -7,9 +7,10 @@
 use super::memory::{guestmem, guestmem_range};
 use super::slice::guestmem_slice;
 use super::status::GUESTMEM_OK;
-use super::{call, memory, required, required_buffer, set};
+use super::{call, call_about, memory, required, required_buffer, set};
 use crate::error::{Error, Result};
 use crate::table::{Span, Table};
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
@@ -95,7 +96,7 @@ unsafe fn translate_one(
 /// @param out   the guest address.
 /// @retval GUESTMEM_OK                  *out is the guest address.
 /// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  host or out is NULL.
 /// @retval GUESTMEM_E_INVALID_ADDRESS   no region of the memory is mapped there.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_get_guest_address(
@@ -108,6 +109,7 @@ pub unsafe extern "C" fn guestmem_get_guest_address(
         set(out, 0);
         call(None, move || {
             let mem = memory(mem)?;
+            required(host)?;
             required(out)?;
             out.write(mem.table().guest_address(host as u64)?);
             Ok(())
@@ -275,17 +277,17 @@ pub unsafe extern "C" fn guestmem_get_slices(
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         set(count, 0);
-        call(Some((addr, len)), move || {
+        call(Some((addr, len)), || {
             let mem = memory(mem)?;
             required_buffer(out, cap)?;
             required(count)?;
-            chain(mem.table(), &raw const range, 1, out, cap, count)
+            chain(mem.table(), &raw const range, 1, out, cap, count, &Cell::new(None))
         })
     }
 }
 
 /// Translates a descriptor chain in one call: several ranges, each of which may run on through
-/// regions that touch. DMA-level. Any thread.
+/// regions that touch. DMA-level; the error detail names the range that was refused. Any thread.
 ///
 /// @param mem     a memory.
 /// @param ranges  the ranges; each is fetched anew for the answer, so the array must not change
@@ -314,17 +316,18 @@ pub unsafe extern "C" fn guestmem_translate(
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         set(count, 0);
-        call(None, move || {
+        let about = Cell::new(None);
+        call_about(&about, || {
             let mem = memory(mem)?;
             required_buffer(ranges, n)?;
             required_buffer(out, cap)?;
             required(count)?;
-            chain(mem.table(), ranges, n, out, cap, count)
+            chain(mem.table(), ranges, n, out, cap, count, &about)
         })
     }
 }
 
-/// Checks all ranges, then writes their slices.
+/// Checks all ranges, then writes their slices. `about` is left with the range that was refused.
 ///
 /// # Safety
 /// `ranges` can be read for `n`, `out` written for `cap` and `count` for one.
@@ -335,11 +338,13 @@ unsafe fn chain(
     out: *mut guestmem_slice,
     cap: usize,
     count: *mut usize,
+    about: &Cell<Option<(u64, u64)>>,
 ) -> Result<()> {
     let mut needed = 0;
     for index in 0..n {
         // SAFETY: within the caller's array.
         let range = unsafe { ranges.add(index).read() };
+        about.set(Some((range.guest_addr, range.size)));
         needed += span_of(table, range)?.slice_count();
     }
     // SAFETY: writable by contract.
