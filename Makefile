@@ -2,6 +2,7 @@
 # make            the shared and the static library, into build/, and the examples
 # make run        the demonstration: a small KVM guest on guest memory of this library
 # make test       the whole suite: Rust tests, and the C programs against each form of the library
+# make doc        the reference manual, into build/doc/html
 # make install    PREFIX=/usr/local DESTDIR= LIBDIR=$(PREFIX)/lib
 
 PREFIX ?= /usr/local
@@ -14,6 +15,8 @@ STRIP ?= strip
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 ABI := $(firstword $(subst ., ,$(VERSION)))
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+# Apart from where `cargo build` and `cargo bench` put theirs.
+SHIP := $(TARGET)/ship
 SHARED := build/libguestmem.so.$(VERSION)
 STATIC := build/libguestmem.a
 HEADERS := include/guestmem.h
@@ -24,11 +27,11 @@ EXAMPLES := build/minivm
 all: $(SHARED) $(STATIC) $(EXAMPLES)
 
 # An rlib among the crate types would turn LTO off without a word, so they are named here.
-$(TARGET)/release/libguestmem.so $(TARGET)/release/libguestmem.a &: $(SOURCES)
-	$(CARGO) rustc --locked --quiet --release --lib --crate-type cdylib,staticlib
-	@touch $(TARGET)/release/libguestmem.so $(TARGET)/release/libguestmem.a
+$(SHIP)/release/libguestmem.so $(SHIP)/release/libguestmem.a &: $(SOURCES)
+	$(CARGO) rustc --locked --quiet --release --lib --crate-type cdylib,staticlib --target-dir $(SHIP)
+	@touch $(SHIP)/release/libguestmem.so $(SHIP)/release/libguestmem.a
 
-$(SHARED): $(TARGET)/release/libguestmem.so
+$(SHARED): $(SHIP)/release/libguestmem.so
 	@mkdir -p build
 	cp $< $@
 	ln -sf $(notdir $@) build/libguestmem.so.$(ABI)
@@ -36,7 +39,7 @@ $(SHARED): $(TARGET)/release/libguestmem.so
 
 # One object in which only guestmem_* is global: two static Rust libraries in one program would
 # otherwise meet in the names of their runtimes.
-$(STATIC): $(TARGET)/release/libguestmem.a
+$(STATIC): $(SHIP)/release/libguestmem.a
 	@mkdir -p build
 	$(LD) -r -o build/guestmem.o --whole-archive $<
 	objcopy --wildcard --keep-global-symbol='guestmem_*' --remove-section=.llvmbc \
@@ -89,8 +92,54 @@ check-shared check-static: check-%: stage
 check-abort: stage-abort
 	$(MAKE) --no-print-directory -C c_tests STAGE=$(CURDIR)/build/stage-abort LINK=shared OUT=$(CURDIR)/build/c_tests-abort
 
+# Where every instruction is expensive the programs do fewer rounds.
+INSTRUMENTED := GUESTMEM_TEST_FAST=1 GUESTMEM_TEST_NO_STRACE=1
+
+# Slots of handles are never freed, but can always be reached.
+LEAKS := definite,indirect,possible
+VALGRIND := valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=$(LEAKS) \
+    --errors-for-leak-kinds=$(LEAKS)
+
+check-valgrind: stage
+	$(INSTRUMENTED) $(MAKE) --no-print-directory -C c_tests STAGE=$(CURDIR)/build/stage LINK=shared \
+	    OUT=$(CURDIR)/build/c_tests-valgrind RUN="$(VALGRIND)"
+
+# AddressSanitizer in the library too: a compiler feature that stable Rust has to be asked for.
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+ASAN := -O1 -g -fsanitize=address
+
+stage-asan: stage
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address --cfg guestmem_asan" $(CARGO) rustc --locked \
+	    --quiet --release --lib --crate-type cdylib --target $(HOST) --target-dir $(TARGET)/asan
+	rm -rf build/stage-asan
+	cp -a build/stage build/stage-asan
+	cp $(TARGET)/asan/$(HOST)/release/libguestmem.so build/stage-asan/usr/lib/libguestmem.so.$(VERSION)
+
+check-asan: stage-asan
+	c_tests/asan/awake build/stage-asan
+	$(INSTRUMENTED) $(MAKE) --no-print-directory -C c_tests STAGE=$(CURDIR)/build/stage-asan LINK=shared \
+	    OUT=$(CURDIR)/build/c_tests-asan CFLAGS="$(ASAN)" CXXFLAGS="$(ASAN)"
+
+# The header by itself, in every language that it is for.
+check-header:
+	for compiler in gcc clang; do \
+	    for std in c99 c11 c17 c2x c++11 c++14 c++17 c++20; do \
+	        language=c; case $$std in c++*) language=c++;; esac; \
+	        echo '#include <guestmem.h>' | $$compiler -x $$language -std=$$std $(WARNINGS) -Werror \
+	            -Iinclude -fsyntax-only - || exit; \
+	    done; \
+	done
+
+check-install: $(SHARED) $(STATIC)
+	+packaging/test/run $(SHIP)/release/libguestmem.a
+
+doc:
+	@mkdir -p build/doc
+	doxygen docs/Doxyfile
+
 clean:
 	$(CARGO) clean
 	rm -rf build
 
-.PHONY: all run test install stage stage-abort check-shared check-static check-abort clean
+.PHONY: all run test install stage stage-abort stage-asan check-shared check-static check-abort \
+    check-valgrind check-asan check-header check-install doc clean

@@ -1695,6 +1695,293 @@ int guestmem_set_memory_policy(struct guestmem *mem, uint64_t policy);
  */
 uint64_t guestmem_memory_policy(const struct guestmem *mem);
 
+
+/*
+ * 10 Snapshot and restore
+ *
+ * A snapshot is data and metadata. The data are the bytes of memory that may be anything but
+ * zeros, one range after the other (packed layout), so it costs what was touched, not what was
+ * configured. The metadata is one JSON object: the regions, the ranges, and a CRC-32C for each
+ * MiB of them:
+ *   {"format":"guestmem","version":1,"layout":"packed","compressed":false,"page_size":4096,
+ *   "data_size":N,"checksum":"crc32c","chunk_size":1048576,"regions":[{"guest_base":0,"size":65536,
+ *   "file_offset":0,"data_ranges":[{"start":61440,"end":65536,"crc":[3735928559]}]}]}
+ * Ranges are offsets in their region; file_offset is where the region's data begins in the data;
+ * what no range covers is zeros. Keys may be added to it: unknown ones are ignored.
+ *
+ * Stop vCPUs and devices for the length of these calls. They block as read(2) and write(2) do,
+ * raise no signal, and call back on the calling thread. They need /proc.
+ */
+
+/**
+ * Without checksums: damage of the data goes unnoticed.
+ */
+#define GUESTMEM_SNAPSHOT_NO_CHECKSUM 1
+
+/**
+ * Leave out pages too that are allocated but hold only zeros. Takes reading all data once more.
+ */
+#define GUESTMEM_SNAPSHOT_SKIP_ZERO_PAGES 2
+
+/**
+ * Have the data on its disk when the call returns (fdatasync).
+ */
+#define GUESTMEM_SNAPSHOT_SYNC 4
+
+/**
+ * Write past the page cache (O_DIRECT). This version refuses it: GUESTMEM_E_UNSUPPORTED.
+ */
+#define GUESTMEM_SNAPSHOT_DIRECT 8
+
+/**
+ * Data ranges one after the other: for files, pipes, sockets and callbacks.
+ */
+#define GUESTMEM_LAYOUT_PACKED 0
+
+/**
+ * A raw image with holes. This version refuses it: GUESTMEM_E_UNSUPPORTED.
+ */
+#define GUESTMEM_LAYOUT_SPARSE 1
+
+/**
+ * The stream goes on behind the data (with device state, say): stop there and look for no more.
+ */
+#define GUESTMEM_RESTORE_MORE_FOLLOWS 1
+
+/**
+ * Is told how far a call has come: at least every 64 MiB, done never falling, and once with done
+ * equal to total.
+ *
+ * @param user   as given in the options.
+ * @param done   bytes of data that are done.
+ * @param total  bytes of data in all.
+ * @return 0 to go on; anything else fails the call with GUESTMEM_E_CANCELLED.
+ */
+typedef int (*guestmem_progress_fn)(void *user, uint64_t done, uint64_t total);
+
+/**
+ * How a snapshot is to be taken. All zero: packed, with checksums.
+ */
+struct guestmem_snapshot_options {
+    /**
+     * GUESTMEM_SNAPSHOT_*.
+     */
+    uint64_t flags;
+    /**
+     * GUESTMEM_LAYOUT_*.
+     */
+    uint32_t layout;
+    /**
+     * The most threads to use; 0: as many as help. This version uses one.
+     */
+    uint32_t threads;
+    /**
+     * May be NULL.
+     */
+    guestmem_progress_fn progress;
+    /**
+     * Passed to progress.
+     */
+    void *progress_user;
+};
+
+/**
+ * Takes len bytes of data.
+ *
+ * @param user  as given to the call.
+ * @param buf   the bytes; valid until the function returns.
+ * @param len   how many, not 0.
+ * @return How many were taken, at least one; or a negative errno, which fails the call with
+ *   GUESTMEM_E_IO.
+ */
+typedef int64_t (*guestmem_write_fn)(void *user, const void *buf, size_t len);
+
+/**
+ * How a snapshot is to be brought back. All zero: nothing may follow the data.
+ */
+struct guestmem_restore_options {
+    /**
+     * GUESTMEM_RESTORE_*.
+     */
+    uint64_t flags;
+    /**
+     * The most threads to use; 0: as many as help. This version uses one.
+     */
+    uint32_t threads;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+    /**
+     * May be NULL. Called from the first write to guest memory on.
+     */
+    guestmem_progress_fn progress;
+    /**
+     * Passed to progress.
+     */
+    void *progress_user;
+};
+
+/**
+ * Gives up to len bytes of data.
+ *
+ * @param user  as given to the call.
+ * @param buf   where they go; valid until the function returns.
+ * @param len   room in it, not 0.
+ * @return How many were given, 0 at the end; or a negative errno, which fails the call with
+ *   GUESTMEM_E_IO.
+ */
+typedef int64_t (*guestmem_read_fn)(void *user, void *buf, size_t len);
+
+/**
+ * Writes the data of a memory to a descriptor, from its position on, which moves as with
+ * write(2). Allocates no guest page. After a failure some of the data may have been written. Any
+ * thread.
+ *
+ * @param mem           a memory. Stop vCPUs and devices for the length of the call.
+ * @param fd            what to write: a file, pipe or socket.
+ * @param options       may be NULL: packed, with checksums.
+ * @param options_size  sizeof *options, or 0 with NULL.
+ * @param metadata      the JSON text, which goes to guestmem_free().
+ * @retval GUESTMEM_OK                  the data is written, *metadata tells of it.
+ * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  metadata is NULL; a bad struct size, unknown flag or layout.
+ * @retval GUESTMEM_E_UNSUPPORTED       a flag or layout of later versions; with _SYNC, what cannot
+ *   be synced; where data lies cannot be told: no /proc, a file region whose file cannot be opened
+ *   again, caller's memory with neither fd nor the privilege to look, or memory whose missing
+ *   pages a userfaultfd supplies.
+ * @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
+ * @retval GUESTMEM_E_BUSY              fd is a file that backs the memory.
+ * @retval GUESTMEM_E_IO                writing failed after `completed` bytes, with os_errno: EAGAIN
+ *   when a non-blocking descriptor takes no more, EPIPE when a pipe or socket is closed, EFBIG at a
+ *   file size limit, EBADF when fd cannot be written.
+ * @retval GUESTMEM_E_CANCELLED         the progress function asked to stop.
+ * @retval GUESTMEM_E_TOO_LARGE         the metadata would exceed 64 MiB, or a limit of the process
+ *   was met.
+ * @retval GUESTMEM_E_NO_MEMORY         a host allocation failed.
+ * @retval GUESTMEM_E_OS                a system call failed.
+ */
+int guestmem_snapshot(const struct guestmem *mem,
+                      int fd,
+                      const struct guestmem_snapshot_options *options,
+                      size_t options_size,
+                      char **metadata);
+
+/**
+ * Gives the data of a memory to a function, piece by piece, in order. Allocates no guest page.
+ * Any thread.
+ *
+ * @param mem           a memory. Stop vCPUs and devices for the length of the call.
+ * @param write         takes the data. Runs on the calling thread.
+ * @param user          passed to write.
+ * @param options       may be NULL: packed, with checksums.
+ * @param options_size  sizeof *options, or 0 with NULL.
+ * @param metadata      the JSON text, which goes to guestmem_free().
+ * @retval GUESTMEM_OK                  all data was taken, *metadata tells of it.
+ * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  write or metadata is NULL; a bad struct size, unknown flag or
+ *   layout.
+ * @retval GUESTMEM_E_UNSUPPORTED       as guestmem_snapshot(); also _SYNC.
+ * @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
+ * @retval GUESTMEM_E_IO                write failed after `completed` bytes: os_errno is its errno,
+ *   or EIO when it took none or more than there were.
+ * @retval GUESTMEM_E_CANCELLED         the progress function asked to stop.
+ * @retval GUESTMEM_E_TOO_LARGE         the metadata would exceed 64 MiB, or a limit of the process
+ *   was met.
+ * @retval GUESTMEM_E_NO_MEMORY         a host allocation failed.
+ * @retval GUESTMEM_E_OS                a system call failed.
+ */
+int guestmem_snapshot_write(const struct guestmem *mem,
+                            guestmem_write_fn write,
+                            void *user,
+                            const struct guestmem_snapshot_options *options,
+                            size_t options_size,
+                            char **metadata);
+
+/**
+ * Brings a snapshot back into a memory with the same regions, reading from a descriptor's position
+ * on, which moves as with read(2). What the snapshot does not cover reads as zeros afterwards, its
+ * host memory freed where the backing allows that.
+ *
+ * Metadata, regions and, on a file, length and checksums are checked before the first write: a
+ * failure there leaves memory as it was. Each MiB of a stream is checked before it is copied in. A
+ * failure after the first write leaves memory tainted: snapshots of it fail until a restore
+ * succeeds. Any thread.
+ *
+ * @param mem           a memory without read-only regions. Stop vCPUs and devices for the length of
+ *   the call.
+ * @param metadata      the JSON text of the snapshot. May come from anybody.
+ * @param metadata_len  its bytes, without a NUL at the end.
+ * @param fd            what to read: a file, pipe or socket.
+ * @param options       may be NULL: nothing may follow the data.
+ * @param options_size  sizeof *options, or 0 with NULL.
+ * @retval GUESTMEM_OK                   memory holds what the snapshot holds.
+ * @retval GUESTMEM_E_BAD_HANDLE         mem is no live memory.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT   metadata is NULL; a bad struct size, unknown flag, or
+ *   reserved is not 0.
+ * @retval GUESTMEM_E_METADATA           the metadata is malformed, inconsistent, longer than 64 MiB
+ *   or nested more than 128 levels deep.
+ * @retval GUESTMEM_E_UNSUPPORTED        another format, version, layout or kind of checksum; or
+ *   memory whose missing pages a userfaultfd supplies.
+ * @retval GUESTMEM_E_MISMATCH           the snapshot is of other regions.
+ * @retval GUESTMEM_E_READ_ONLY          a region is read-only.
+ * @retval GUESTMEM_E_SNAPSHOT_SHORT     the data ends after `completed` bytes.
+ * @retval GUESTMEM_E_SNAPSHOT_LONG      the data goes on after its end.
+ * @retval GUESTMEM_E_CORRUPT            a checksum does not match; `completed` bytes before are
+ *   good.
+ * @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno.
+ * @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
+ * @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
+ * @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
+ * @retval GUESTMEM_E_OS                 a system call failed.
+ */
+int guestmem_restore(const struct guestmem *mem,
+                     const char *metadata,
+                     size_t metadata_len,
+                     int fd,
+                     const struct guestmem_restore_options *options,
+                     size_t options_size);
+
+/**
+ * Brings a snapshot back as guestmem_restore() does, from a function that gives the data. Any
+ * thread.
+ *
+ * @param mem           a memory without read-only regions. Stop vCPUs and devices for the length of
+ *   the call.
+ * @param metadata      the JSON text of the snapshot. May come from anybody.
+ * @param metadata_len  its bytes, without a NUL at the end.
+ * @param read          gives the data. Runs on the calling thread.
+ * @param user          passed to read.
+ * @param options       may be NULL: nothing may follow the data.
+ * @param options_size  sizeof *options, or 0 with NULL.
+ * @retval GUESTMEM_OK                   memory holds what the snapshot holds.
+ * @retval GUESTMEM_E_BAD_HANDLE         mem is no live memory.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT   metadata or read is NULL; a bad struct size, unknown flag,
+ *   or reserved is not 0.
+ * @retval GUESTMEM_E_METADATA           as guestmem_restore().
+ * @retval GUESTMEM_E_UNSUPPORTED        as guestmem_restore().
+ * @retval GUESTMEM_E_MISMATCH           the snapshot is of other regions.
+ * @retval GUESTMEM_E_READ_ONLY          a region is read-only.
+ * @retval GUESTMEM_E_SNAPSHOT_SHORT     the data ends after `completed` bytes.
+ * @retval GUESTMEM_E_SNAPSHOT_LONG      the data goes on after its end; memory is tainted unless
+ *   there was no data.
+ * @retval GUESTMEM_E_CORRUPT            a checksum does not match; `completed` bytes before are
+ *   good.
+ * @retval GUESTMEM_E_IO                 read failed after `completed` bytes: os_errno is its errno,
+ *   or EIO when it gave more than there was room for.
+ * @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
+ * @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
+ * @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
+ * @retval GUESTMEM_E_OS                 a system call failed.
+ */
+int guestmem_restore_read(const struct guestmem *mem,
+                          const char *metadata,
+                          size_t metadata_len,
+                          guestmem_read_fn read,
+                          void *user,
+                          const struct guestmem_restore_options *options,
+                          size_t options_size);
+
 #ifdef __cplusplus
 }
 #endif

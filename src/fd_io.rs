@@ -121,8 +121,8 @@ impl Call {
         // two halves, of which the lower is the whole on 64-bit systems; calls with fewer
         // arguments ignore the rest.
         let moved = unsafe {
-            let fd = i64::from(self.fd);
-            libc::syscall(self.number, fd, slices.as_ptr(), used, position, 0u64, self.flags)
+            let (fd, flags) = (i64::from(self.fd), i64::from(self.flags));
+            libc::syscall(self.number, fd, slices.as_ptr(), used, position, 0u64, flags)
         };
         if moved < 0 { Err(errno()) } else { Ok(moved as u64) }
     }

@@ -47,6 +47,8 @@ pub struct Pool<T> {
 struct FreeList<T> {
     first: *mut Slot<T>,
     last: *mut Slot<T>,
+    /// Where slots were allocated, so that leak checkers find them also while all are in use.
+    allocated: Vec<*mut Slot<T>>,
 }
 
 // SAFETY: the pointers lead to slots that live for ever; the list is only used under the mutex.
@@ -55,7 +57,7 @@ unsafe impl<T> Send for FreeList<T> {}
 impl<T: Pooled> Pool<T> {
     /// A pool without slots.
     pub const fn new() -> Self {
-        let free = FreeList { first: null_mut(), last: null_mut() };
+        let free = FreeList { first: null_mut(), last: null_mut(), allocated: Vec::new() };
         Pool { free: Mutex::new(free), live: AtomicUsize::new(0) }
     }
 
@@ -110,7 +112,9 @@ impl<T> FreeList<T> {
     fn grow(&mut self) -> Result<()> {
         let mut slots: Vec<Slot<T>> = Vec::new();
         slots.try_reserve_exact(SLOTS_AT_ONCE).map_err(|_| Error::NoMemory("a handle"))?;
+        self.allocated.try_reserve(1).map_err(|_| Error::NoMemory("a handle"))?;
         slots.resize_with(SLOTS_AT_ONCE, Slot::empty);
+        self.allocated.push(slots.as_mut_ptr());
         // Leaked on purpose: stale handles go on pointing here.
         for slot in slots.leak() {
             self.append(slot);

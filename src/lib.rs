@@ -32,6 +32,6 @@ pub mod parallel;
 pub mod policy;
 pub mod proc;
 pub mod region;
-// pub mod snapshot;
+pub mod snapshot;
 pub mod table;
 pub mod volatile;

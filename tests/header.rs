@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// The files of `src/ffi/` that declare something, in the order of the header's sections.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "version",
     "status",
     "region",
@@ -18,6 +18,7 @@ const SECTIONS: [&str; 11] = [
     "value",
     "transfer",
     "policy",
+    "snapshot",
 ];
 
 fn root() -> &'static Path {

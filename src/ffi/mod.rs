@@ -86,7 +86,7 @@ pub mod policy;
 pub mod query;
 pub mod region;
 pub mod slice;
-// pub mod snapshot;
+pub mod snapshot;
 pub mod status;
 pub mod transfer;
 pub mod translate;

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* What tests ask of the process they run in: its descriptors and mappings, temporary files, and
+ * whether touching an address kills. A program that includes this defines _GNU_SOURCE first. */
+#ifndef HOST_H
+#define HOST_H
+
+#include "check.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PAGE ((uint64_t)4096)
+#define MIB ((uint64_t)1 << 20)
+
+/* Set under valgrind and AddressSanitizer: every instruction is expensive, so fewer rounds. */
+CHECK_UNUSED static bool host_instrumented(void)
+{
+    const char *fast = getenv("GUESTMEM_TEST_FAST");
+    return (fast != NULL && *fast != 0 && strcmp(fast, "0") != 0) ||
+           getenv("GUESTMEM_TEST_NO_STRACE") != NULL;
+}
+
+CHECK_UNUSED static uint64_t host_entries(const char *path)
+{
+    uint64_t entries = 0;
+    DIR *dir = opendir(path);
+    REQUIRE(dir != NULL);
+    for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir))
+        if (entry->d_name[0] != '.') entries++;
+    closedir(dir);
+    return entries;
+}
+
+/* One too many, always: the one that reads the directory. */
+CHECK_UNUSED static uint64_t host_fds(void)
+{
+    return host_entries("/proc/self/fd");
+}
+
+CHECK_UNUSED static uint64_t host_threads(void)
+{
+    return host_entries("/proc/self/task");
+}
+
+/* Plain reads into a static buffer, so that counting maps nothing itself. */
+CHECK_UNUSED static uint64_t host_mappings(void)
+{
+    static char buffer[1 << 16];
+    uint64_t lines = 0;
+    ssize_t got;
+    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    REQUIRE(fd >= 0);
+    while ((got = read(fd, buffer, sizeof buffer)) > 0)
+        for (ssize_t i = 0; i < got; i++) lines += buffer[i] == '\n';
+    close(fd);
+    return lines;
+}
+
+/* The line of /proc/self/maps that holds the address: its permissions and bounds. */
+struct host_mapping {
+    uintptr_t start, end;
+    char perms[8];
+};
+
+CHECK_UNUSED static bool host_find_mapping(const void *address, struct host_mapping *found)
+{
+    char line[1024];
+    bool hit = false;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    REQUIRE(maps != NULL);
+    while (!hit && fgets(line, sizeof line, maps) != NULL) {
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %7s", &found->start, &found->end,
+                   found->perms) != 3)
+            continue;
+        hit = (uintptr_t)address >= found->start && (uintptr_t)address < found->end;
+    }
+    fclose(maps);
+    return hit;
+}
+
+/* Whether the mapping that holds the address has this flag in smaps ("dd": not in core dumps);
+ * -1 where the kernel does not say. */
+CHECK_UNUSED static int host_vm_flag(const void *address, const char *flag)
+{
+    char line[1024];
+    uintptr_t start, end;
+    bool here = false;
+    int answer = -1;
+    FILE *smaps = fopen("/proc/self/smaps", "re");
+    if (smaps == NULL) return -1;
+    while (fgets(line, sizeof line, smaps) != NULL) {
+        char perms[8];
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %7s", &start, &end, perms) == 3)
+            here = (uintptr_t)address >= start && (uintptr_t)address < end;
+        else if (here && strncmp(line, "VmFlags:", 8) == 0)
+            answer = strstr(line + 8, flag) != NULL;
+    }
+    fclose(smaps);
+    return answer;
+}
+
+/* An unlinked file in $TMPDIR, opened for reading and writing. */
+CHECK_UNUSED static int host_temp_file(uint64_t size)
+{
+    char path[512];
+    const char *folder = getenv("TMPDIR");
+    int fd;
+    snprintf(path, sizeof path, "%s/guestmem-test-XXXXXX", folder != NULL ? folder : "/tmp");
+    fd = mkostemp(path, O_CLOEXEC);
+    REQUIRE(fd >= 0);
+    REQUIRE(unlink(path) == 0);
+    REQUIRE(ftruncate(fd, (off_t)size) == 0);
+    return fd;
+}
+
+CHECK_UNUSED static int host_memfd(uint64_t size)
+{
+    int fd = memfd_create("a file of the test", MFD_CLOEXEC);
+    REQUIRE(fd >= 0);
+    REQUIRE(ftruncate(fd, (off_t)size) == 0);
+    return fd;
+}
+
+/* The same file once more, in another mode. */
+CHECK_UNUSED static int host_reopen(int fd, int flags)
+{
+    char path[64];
+    int again;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    again = open(path, flags | O_CLOEXEC);
+    REQUIRE(again >= 0);
+    return again;
+}
+
+/* Runs the function in a child; its exit status, or minus the signal that ended it. */
+CHECK_UNUSED static int host_in_child(int (*function)(void *), void *argument)
+{
+    int status = 0;
+    pid_t child;
+    fflush(NULL);
+    child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        /* Sanitizers catch these; here the plain death is what is asked about. */
+        signal(SIGSEGV, SIG_DFL);
+        signal(SIGBUS, SIG_DFL);
+        _exit(function(argument));
+    }
+    REQUIRE(waitpid(child, &status, 0) == child);
+    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+CHECK_UNUSED static int host_touch(void *address)
+{
+    return *(volatile uint8_t *)address == 0 ? 0 : 1;
+}
+
+CHECK_UNUSED static int host_poke(void *address)
+{
+    *(volatile uint8_t *)address = 1;
+    return 0;
+}
+
+/* The number behind a name such as HugePages_Free in /proc/meminfo, or 0. */
+CHECK_UNUSED static uint64_t host_meminfo(const char *name)
+{
+    char line[256];
+    uint64_t value = 0;
+    size_t length = strlen(name);
+    FILE *meminfo = fopen("/proc/meminfo", "re");
+    REQUIRE(meminfo != NULL);
+    while (fgets(line, sizeof line, meminfo) != NULL)
+        if (strncmp(line, name, length) == 0 && line[length] == ':')
+            value = strtoull(line + length + 1, NULL, 10);
+    fclose(meminfo);
+    return value;
+}
+
+#define HOST_NR_HUGEPAGES "/proc/sys/vm/nr_hugepages"
+
+/* The pool belongs to the whole system: one program at a time counts and changes it, to its end. */
+CHECK_UNUSED static void host_lock_hugepages(void)
+{
+    int fd = open(HOST_NR_HUGEPAGES, O_RDONLY | O_CLOEXEC);
+    REQUIRE(fd >= 0 && flock(fd, LOCK_EX) == 0);
+}
+
+CHECK_UNUSED static bool host_write_number(const char *path, uint64_t number)
+{
+    bool written;
+    FILE *file = fopen(path, "we");
+    if (file == NULL) return false;
+    written = fprintf(file, "%" PRIu64, number) > 0;
+    return fclose(file) == 0 && written;
+}
+
+CHECK_UNUSED static bool host_read_number(const char *path, uint64_t *number)
+{
+    FILE *file = fopen(path, "re");
+    bool found = file != NULL && fscanf(file, "%" SCNu64, number) == 1;
+    if (file != NULL) fclose(file);
+    return found;
+}
+
+static uint64_t host_old_hugepages;
+
+CHECK_UNUSED static void host_restore_hugepages(void)
+{
+    host_write_number(HOST_NR_HUGEPAGES, host_old_hugepages);
+}
+
+/* Makes sure that this many huge pages are free, until the program ends. Needs root. */
+CHECK_UNUSED static bool host_reserve_hugepages(uint64_t pages)
+{
+    uint64_t unused = host_meminfo("HugePages_Free") - host_meminfo("HugePages_Rsvd");
+    if (unused >= pages) return true;
+    if (!host_read_number(HOST_NR_HUGEPAGES, &host_old_hugepages)) return false;
+    if (!host_write_number(HOST_NR_HUGEPAGES, host_old_hugepages + pages)) return false;
+    atexit(host_restore_hugepages);
+    unused = host_meminfo("HugePages_Free") - host_meminfo("HugePages_Rsvd");
+    return unused >= pages;
+}
+
+#endif

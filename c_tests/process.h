@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* What /proc says about this process's own memory. */
+#ifndef PROCESS_H
+#define PROCESS_H
+
+#include "fixtures.h"
+
+/* The page is in host memory (a file's page that is cached, but not mapped here, does not count).
+ */
+CHECK_UNUSED static bool page_present(const void *host)
+{
+    uint64_t entry = 0;
+    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    REQUIRE(fd >= 0);
+    REQUIRE(pread(fd, &entry, sizeof entry, (off_t)((uintptr_t)host / PAGE * sizeof entry)) ==
+            (ssize_t)sizeof entry);
+    REQUIRE(close(fd) == 0);
+    return (entry >> 62) != 0; /* present or swapped */
+}
+
+CHECK_UNUSED static size_t pages_present(const void *host, size_t count)
+{
+    size_t present = 0, i;
+    for (i = 0; i < count; i++) present += page_present((const uint8_t *)host + i * PAGE);
+    return present;
+}
+
+/* Reads what follows `key` in the smaps entry of the mapping that holds `host`. */
+CHECK_UNUSED static bool smaps_line(const void *host, const char *key, char *line, size_t cap)
+{
+    FILE *file = fopen("/proc/self/smaps", "re");
+    bool inside = false, found = false;
+    unsigned long start, end;
+    REQUIRE(file != NULL);
+    while (!found && fgets(line, (int)cap, file) != NULL) {
+        if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+            inside = start <= (uintptr_t)host && (uintptr_t)host < end;
+        else
+            found = inside && strncmp(line, key, strlen(key)) == 0;
+    }
+    REQUIRE(fclose(file) == 0);
+    return found;
+}
+
+/* One of the two-letter flags of the mapping that holds `host`. */
+CHECK_UNUSED static bool mapping_has(const void *host, const char *flag)
+{
+    char line[512], padded[8];
+    if (!smaps_line(host, "VmFlags:", line, sizeof line)) return false;
+    (void)snprintf(padded, sizeof padded, " %s ", flag);
+    return strstr(line, padded) != NULL;
+}
+
+/* mlock2(2) and munlock(2) do what they are for. valgrind does not know the first one's flag, and
+ * AddressSanitizer makes the second one do nothing. */
+CHECK_UNUSED static bool locking_works(void)
+{
+    void *page = new_host_memory(PAGE);
+    bool works = mlock2(page, (size_t)PAGE, MLOCK_ONFAULT) == 0 && mapping_has(page, "lo");
+    works = works && munlock(page, (size_t)PAGE) == 0 && !mapping_has(page, "lo");
+    REQUIRE(munmap(page, (size_t)PAGE) == 0);
+    return works;
+}
+
+/* The word in brackets, as in "always [madvise] never"; empty where there is no such file. */
+CHECK_UNUSED static void read_choice(const char *path, char *out, size_t cap)
+{
+    char line[256] = "", *open_bracket, *close_bracket;
+    FILE *file = fopen(path, "re");
+    *out = 0;
+    if (file == NULL) return;
+    if (fgets(line, sizeof line, file) == NULL) line[0] = 0;
+    REQUIRE(fclose(file) == 0);
+    open_bracket = strchr(line, '[');
+    close_bracket = strchr(line, ']');
+    if (open_bracket == NULL || close_bracket == NULL) return;
+    *close_bracket = 0;
+    (void)snprintf(out, cap, "%s", open_bracket + 1);
+}
+
+CHECK_UNUSED static bool read_number(const char *path, uint64_t *out)
+{
+    FILE *file = fopen(path, "re");
+    bool found;
+    if (file == NULL) return false;
+    found = fscanf(file, "%" SCNu64, out) == 1;
+    REQUIRE(fclose(file) == 0);
+    return found;
+}
+
+CHECK_UNUSED static bool write_number(const char *path, uint64_t value)
+{
+    FILE *file = fopen(path, "we");
+    bool written;
+    if (file == NULL) return false;
+    written = fprintf(file, "%" PRIu64, value) > 0;
+    return fclose(file) == 0 && written;
+}
+
+/* ---- the pool of huge pages, which this may have to fill ---- */
+
+#define HUGE_POOL "/sys/kernel/mm/hugepages/hugepages-2048kB/"
+#define HUGE_PAGE (UINT64_C(2) << 20)
+
+static uint64_t pool_before;
+
+CHECK_UNUSED static void restore_huge_pool(void)
+{
+    (void)write_number(HUGE_POOL "nr_hugepages", pool_before);
+}
+
+CHECK_UNUSED static uint64_t free_huge_pages(void)
+{
+    uint64_t pages = 0;
+    CHECK(read_number(HUGE_POOL "free_hugepages", &pages));
+    return pages;
+}
+
+/* So many pages of 2 MiB are free to take; the pool gets its old size back when the program ends.
+ */
+CHECK_UNUSED static bool reserve_huge_pages(uint64_t pages)
+{
+    if (!read_number(HUGE_POOL "nr_hugepages", &pool_before)) return false;
+    if (free_huge_pages() >= pages) return true;
+    if (!write_number(HUGE_POOL "nr_hugepages", pool_before + pages)) return false;
+    REQUIRE(atexit(restore_huge_pool) == 0);
+    return free_huge_pages() >= pages;
+}
+
+#endif
