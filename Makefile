@@ -52,6 +52,8 @@ build/%: examples/%.c $(SHARED) $(HEADERS)
 	$(CC) -std=gnu11 -O2 -g $(WARNINGS) $(CFLAGS) -Iinclude -o $@ $< \
 	    -Lbuild -lguestmem -Wl,-rpath,'$$ORIGIN'
 
+build/minivm: $(wildcard examples/minivm/*.h)
+
 run: build/minivm
 	build/minivm
 

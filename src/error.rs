@@ -18,9 +18,9 @@ pub enum Error {
     NoMemory(&'static str),
     #[error("the address is in no region")]
     InvalidAddress,
-    #[error("the range does not end in the region it starts in, meets a hole, or wraps")]
+    #[error("it leaves its region, meets a hole, or wraps")]
     InvalidRange,
-    #[error("a size of zero means nothing here")]
+    #[error("zero means nothing here")]
     InvalidSize,
     #[error("{0}")]
     NotAligned(&'static str),
@@ -32,7 +32,7 @@ pub enum Error {
     Unsorted,
     #[error("{why}")]
     TooLarge { why: &'static str, errno: i32 },
-    #[error("the region is read-only")]
+    #[error("the region may only be read")]
     ReadOnly,
     #[error("ended after {completed:#x} bytes")]
     ShortRead { completed: u64 },

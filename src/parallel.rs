@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Threads that live no longer than the call that starts them.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::mem::MaybeUninit;
-use std::sync::Mutex;
 
 /// CPUs that this process may run on.
 pub fn cpus() -> usize {
@@ -20,32 +19,26 @@ pub fn cpus() -> usize {
 /// Runs `work(0)` to `work(count - 1)`, the last on the calling thread and each of the others on
 /// one of its own where a thread can be had. Gives the failure of the lowest index, if any.
 pub fn run(count: usize, work: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
-    let failure = Mutex::new((count, Ok(())));
-    let step = |index: usize| {
-        if let Err(error) = work(index) {
-            let mut first = failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if index < first.0 {
-                *first = (index, Err(error));
-            }
+    let Some(last) = count.checked_sub(1) else { return Ok(()) };
+    // The embedder's signal handlers are to run on the embedder's threads.
+    let _mask = (last > 0).then(SignalMask::block_all);
+    let work = &work;
+    std::thread::scope(|scope| {
+        let mut started = Vec::new();
+        started.try_reserve_exact(last).map_err(|_| Error::NoMemory("a list of threads"))?;
+        for index in 0..last {
+            let builder = std::thread::Builder::new().stack_size(64 << 10);
+            started.push(builder.spawn_scoped(scope, move || work(index)).map_err(|_| index));
         }
-    };
-    if count > 1 {
-        // The embedder's signal handlers are to run on the embedder's threads.
-        let _mask = SignalMask::block_all();
-        let step = &step;
-        std::thread::scope(|scope| {
-            for index in 0..count - 1 {
-                let builder = std::thread::Builder::new().stack_size(64 << 10);
-                if builder.spawn_scoped(scope, move || step(index)).is_err() {
-                    step(index);
-                }
-            }
-            step(count - 1);
+        let own = work(last);
+        // The end of the scope waits for what the threads do. Joining waits for the threads, none
+        // of which is to outlive the call.
+        let results = started.into_iter().map(|thread| match thread {
+            Ok(thread) => thread.join().unwrap_or(Err(Error::Internal("a thread panicked"))),
+            Err(index) => work(index),
         });
-    } else if count == 1 {
-        step(0);
-    }
-    failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).1
+        results.fold(Ok(()), Result::and).and(own)
+    })
 }
 
 /// The thread's signal mask as it was, put back when dropped.
@@ -85,7 +78,6 @@ impl Drop for SignalMask {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     #[test]

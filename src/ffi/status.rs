@@ -101,7 +101,7 @@ static STATUSES: [Status; 31] = [
     status(GUESTMEM_E_OVERLAP, c"GUESTMEM_E_OVERLAP", c"overlapping regions", libc::EEXIST),
     status(GUESTMEM_E_UNSORTED, c"GUESTMEM_E_UNSORTED", c"unsorted regions", libc::EINVAL),
     status(GUESTMEM_E_TOO_LARGE, c"GUESTMEM_E_TOO_LARGE", c"too large", libc::EOVERFLOW),
-    status(GUESTMEM_E_READ_ONLY, c"GUESTMEM_E_READ_ONLY", c"read-only", libc::EACCES),
+    status(GUESTMEM_E_READ_ONLY, c"GUESTMEM_E_READ_ONLY", c"not writable", libc::EACCES),
     status(GUESTMEM_E_SHORT_READ, c"GUESTMEM_E_SHORT_READ", c"short read", libc::ENODATA),
     status(GUESTMEM_E_SHORT_WRITE, c"GUESTMEM_E_SHORT_WRITE", c"short write", libc::ENOSPC),
     status(GUESTMEM_E_BACKING, c"GUESTMEM_E_BACKING", c"unsuitable backing", libc::EBADF),

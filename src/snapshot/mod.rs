@@ -57,9 +57,10 @@ pub fn snapshot_to_fd(
         sync(fd, 0)?;
     }
     let mut write = |bytes: &[u8]| {
-        let _quiet = QuietSignals::new();
+        let mut quiet = QuietSignals::new();
         // SAFETY: the bytes are in private memory.
-        unsafe { write_some(fd, bytes.as_ptr(), bytes.len()) }
+        let written = unsafe { write_some(fd, bytes.as_ptr(), bytes.len()) };
+        written.inspect_err(|&errno| quiet.note(errno))
     };
     let (metadata, text) = take(&regions, options, &mut write, progress)?;
     if options.sync {

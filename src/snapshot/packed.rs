@@ -111,3 +111,41 @@ impl Out<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backing::page_size;
+    use crate::region::RegionOptions;
+
+    /// Every cut of a range into chunks, around holes in which the memory holds something too.
+    #[test]
+    fn holes_become_zeros_wherever_chunks_begin() {
+        let page = page_size();
+        let region = MemoryRegion::new(&RegionOptions::plain(0, 8 * page)).unwrap();
+        // SAFETY: the whole region.
+        unsafe { volatile::fill(region.host(), 7, 8 * page as usize) };
+        let hole = |region, start, end| Hole {
+            region,
+            range: DataRange { start: start * page, end: end * page },
+        };
+        // The last is of another region.
+        let holes = [hole(1, 1, 2), hole(1, 3, 6), hole(2, 0, 8)];
+        for cuts in 0..1 << 7 {
+            let mut copy = vec![0xff; 8 * page as usize];
+            let (mut left, mut start) = (&holes[..], 0);
+            for end in (1..=8).filter(|end| *end == 8 || cuts >> (end - 1) & 1 != 0) {
+                let len = ((end - start) * page) as usize;
+                let chunk = Chunk { region: 1, offset: start * page, len };
+                let to = &mut copy[(start * page) as usize..(end * page) as usize];
+                left = copy_chunk(&region, chunk, left, to);
+                start = end;
+            }
+            assert_eq!(left, &holes[2..]);
+            for (at, byte) in copy.into_iter().enumerate() {
+                let is_hole = matches!(at as u64 / page, 1 | 3..6);
+                assert_eq!(byte, if is_hole { 0 } else { 7 });
+            }
+        }
+    }
+}
