@@ -100,11 +100,17 @@ INSTRUMENTED := GUESTMEM_TEST_FAST=1 GUESTMEM_TEST_NO_STRACE=1
 # Slots of handles are never freed, but can always be reached.
 LEAKS := definite,indirect,possible
 VALGRIND := valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=$(LEAKS) \
-    --errors-for-leak-kinds=$(LEAKS)
+    --errors-for-leak-kinds=$(LEAKS) --suppressions=valgrind.supp
 
-check-valgrind: stage
-	$(INSTRUMENTED) $(MAKE) --no-print-directory -C c_tests STAGE=$(CURDIR)/build/stage LINK=shared \
-	    OUT=$(CURDIR)/build/c_tests-valgrind RUN="$(VALGRIND)"
+# With the names that installing strips off, so that reports can be read.
+stage-valgrind: stage
+	rm -rf build/stage-valgrind
+	cp -a build/stage build/stage-valgrind
+	cp $(SHARED) build/stage-valgrind/usr/lib
+
+check-valgrind: stage-valgrind
+	$(INSTRUMENTED) $(MAKE) --no-print-directory -C c_tests STAGE=$(CURDIR)/build/stage-valgrind \
+	    LINK=shared OUT=$(CURDIR)/build/c_tests-valgrind RUN="$(VALGRIND)"
 
 # AddressSanitizer in the library too: a compiler feature that stable Rust has to be asked for.
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
@@ -143,5 +149,5 @@ clean:
 	$(CARGO) clean
 	rm -rf build
 
-.PHONY: all run test install stage stage-abort stage-asan check-shared check-static check-abort \
+.PHONY: all run test install stage stage-abort stage-asan stage-valgrind check-shared check-static check-abort \
     check-valgrind check-asan check-header check-install doc clean

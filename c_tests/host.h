@@ -4,7 +4,7 @@
 #ifndef HOST_H
 #define HOST_H
 
-#include "check.h"
+#include "system.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -166,66 +166,6 @@ CHECK_UNUSED static int host_poke(void *address)
 {
     *(volatile uint8_t *)address = 1;
     return 0;
-}
-
-/* The number behind a name such as HugePages_Free in /proc/meminfo, or 0. */
-CHECK_UNUSED static uint64_t host_meminfo(const char *name)
-{
-    char line[256];
-    uint64_t value = 0;
-    size_t length = strlen(name);
-    FILE *meminfo = fopen("/proc/meminfo", "re");
-    REQUIRE(meminfo != NULL);
-    while (fgets(line, sizeof line, meminfo) != NULL)
-        if (strncmp(line, name, length) == 0 && line[length] == ':')
-            value = strtoull(line + length + 1, NULL, 10);
-    fclose(meminfo);
-    return value;
-}
-
-#define HOST_NR_HUGEPAGES "/proc/sys/vm/nr_hugepages"
-
-/* The pool belongs to the whole system: one program at a time counts and changes it, to its end. */
-CHECK_UNUSED static void host_lock_hugepages(void)
-{
-    int fd = open(HOST_NR_HUGEPAGES, O_RDONLY | O_CLOEXEC);
-    REQUIRE(fd >= 0 && flock(fd, LOCK_EX) == 0);
-}
-
-CHECK_UNUSED static bool host_write_number(const char *path, uint64_t number)
-{
-    bool written;
-    FILE *file = fopen(path, "we");
-    if (file == NULL) return false;
-    written = fprintf(file, "%" PRIu64, number) > 0;
-    return fclose(file) == 0 && written;
-}
-
-CHECK_UNUSED static bool host_read_number(const char *path, uint64_t *number)
-{
-    FILE *file = fopen(path, "re");
-    bool found = file != NULL && fscanf(file, "%" SCNu64, number) == 1;
-    if (file != NULL) fclose(file);
-    return found;
-}
-
-static uint64_t host_old_hugepages;
-
-CHECK_UNUSED static void host_restore_hugepages(void)
-{
-    host_write_number(HOST_NR_HUGEPAGES, host_old_hugepages);
-}
-
-/* Makes sure that this many huge pages are free, until the program ends. Needs root. */
-CHECK_UNUSED static bool host_reserve_hugepages(uint64_t pages)
-{
-    uint64_t unused = host_meminfo("HugePages_Free") - host_meminfo("HugePages_Rsvd");
-    if (unused >= pages) return true;
-    if (!host_read_number(HOST_NR_HUGEPAGES, &host_old_hugepages)) return false;
-    if (!host_write_number(HOST_NR_HUGEPAGES, host_old_hugepages + pages)) return false;
-    atexit(host_restore_hugepages);
-    unused = host_meminfo("HugePages_Free") - host_meminfo("HugePages_Rsvd");
-    return unused >= pages;
 }
 
 #endif

@@ -99,7 +99,7 @@ static int child(size_t way)
     struct guestmem_error_info info;
     uint64_t fds, mappings;
     int code;
-    huge_page = host_meminfo("Hugepagesize") * 1024;
+    huge_page = meminfo("Hugepagesize") * 1024;
     file = host_memfd(PAGE);
     pages = mmap(NULL, (size_t)PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     REQUIRE(pages != MAP_FAILED);
@@ -268,9 +268,9 @@ static void fail_everywhere(size_t way)
 
 static bool have_huge_pages(void)
 {
-    if (host_meminfo("Hugepagesize") == 0) return false;
-    host_lock_hugepages();
-    return host_reserve_hugepages(2);
+    if (meminfo("Hugepagesize") == 0) return false;
+    lock_huge_pages();
+    return reserve_huge_pages(2);
 }
 
 static void remove_trace(void)

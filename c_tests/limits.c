@@ -72,7 +72,7 @@ static void more_mappings_than_allowed(void)
     uint64_t allowed = 0, before;
     struct guestmem_range *ranges;
     size_t count;
-    if (!host_read_number("/proc/sys/vm/max_map_count", &allowed) || allowed > 100000 ||
+    if (!read_number("/proc/sys/vm/max_map_count", &allowed) || allowed > 100000 ||
         host_instrumented()) {
         SKIP_PART("the limit of mappings takes too long to reach here");
         return;

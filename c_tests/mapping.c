@@ -222,10 +222,10 @@ static void populating_writes_nothing(void)
 /* Asking for more huge pages than there are is an error now, not a SIGBUS at the first touch. */
 static void an_empty_pool_is_told(void)
 {
-    uint64_t page = host_meminfo("Hugepagesize") * 1024;
+    uint64_t page = meminfo("Hugepagesize") * 1024;
     struct guestmem_region_options options;
     struct guestmem *mem = (struct guestmem *)(uintptr_t)64;
-    options = plain(0, page * (host_meminfo("HugePages_Free") + 8), GUESTMEM_REGION_HUGETLB);
+    options = plain(0, page * (meminfo("HugePages_Free") + 8), GUESTMEM_REGION_HUGETLB);
     CHECK_CODE(guestmem_new_with_options(&options, 1, sizeof options, &mem), GUESTMEM_E_NO_MEMORY);
     CHECK(mem == NULL);
     options.flags |= GUESTMEM_REGION_POPULATE;
@@ -234,7 +234,7 @@ static void an_empty_pool_is_told(void)
 
 static void huge_pages(void)
 {
-    uint64_t page = host_meminfo("Hugepagesize") * 1024, unused;
+    uint64_t page = meminfo("Hugepagesize") * 1024, unused;
     struct guestmem_region_options options[4];
     struct guestmem_region_info info;
     struct guestmem *mem = NULL;
@@ -246,7 +246,7 @@ static void huge_pages(void)
     options[2] = plain(2 * page, 2 * page, GUESTMEM_REGION_HUGETLB);
     options[2].hugetlb_log2 = page == 2 * MIB ? 21 : 0;
     options[3] = plain(8 * page, PAGE, 0);
-    unused = host_meminfo("HugePages_Free") - host_meminfo("HugePages_Rsvd");
+    unused = free_huge_pages();
     mem = make(options, 4);
     info = info_of(mem, 1);
     huge_fd = info.fd;
@@ -265,14 +265,14 @@ static void huge_pages(void)
     CHECK_EQ(info.fd_offset, PAGE);
     CHECK_EQ(info.page_size, PAGE);
     /* All of it is reserved: nobody else can take it, and no touch can fail. */
-    CHECK_EQ(host_meminfo("HugePages_Free") - host_meminfo("HugePages_Rsvd"), unused - 3);
+    CHECK_EQ(free_huge_pages(), unused - 3);
     for (uint64_t i = 1; i < 4; i++) {
         CHECK_OK(guestmem_write_u32(mem, i * page + 8, (uint32_t)i));
         CHECK_OK(guestmem_read_u32(mem, i * page + 8, &value));
         CHECK_EQ(value, i);
     }
     guestmem_unref(mem);
-    CHECK_EQ(host_meminfo("HugePages_Free") - host_meminfo("HugePages_Rsvd"), unused);
+    CHECK_EQ(free_huge_pages(), unused);
 
     /* Address and size are multiples of the huge page. */
     options[0] = plain(PAGE, page, GUESTMEM_REGION_HUGETLB);
@@ -281,7 +281,7 @@ static void huge_pages(void)
     options[0] = plain(page, page + PAGE, GUESTMEM_REGION_HUGETLB);
     CHECK_CODE(guestmem_new_with_options(options, 1, sizeof *options, &mem),
                GUESTMEM_E_NOT_ALIGNED);
-    CHECK_EQ(host_meminfo("HugePages_Free") - host_meminfo("HugePages_Rsvd"), unused);
+    CHECK_EQ(free_huge_pages(), unused);
 }
 
 int main(void)
@@ -293,11 +293,11 @@ int main(void)
     populated_at_once();
     nothing_is_taken_before_it_is_used();
     populating_writes_nothing();
-    if (host_meminfo("Hugepagesize") == 0) SKIP_PART("no hugetlb in this kernel");
+    if (meminfo("Hugepagesize") == 0) SKIP_PART("no hugetlb in this kernel");
     else {
-        host_lock_hugepages();
+        lock_huge_pages();
         an_empty_pool_is_told();
-        if (host_reserve_hugepages(4)) huge_pages();
+        if (reserve_huge_pages(4)) huge_pages();
         else SKIP_PART("no huge pages and no right to reserve some");
     }
     return check_result();

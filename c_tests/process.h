@@ -4,6 +4,7 @@
 #define PROCESS_H
 
 #include "fixtures.h"
+#include "system.h"
 
 /* The page is in host memory (a file's page that is cached, but not mapped here, does not count).
  */
@@ -51,7 +52,7 @@ CHECK_UNUSED static bool mapping_has(const void *host, const char *flag)
     return strstr(line, padded) != NULL;
 }
 
-/* mlock2(2) and munlock(2) do what they are for. valgrind does not know the first one's flag, and
+/* mlock2(2) and munlock(2) do what they are for. valgrind does not know the first one, and
  * AddressSanitizer makes the second one do nothing. */
 CHECK_UNUSED static bool locking_works(void)
 {
@@ -76,55 +77,6 @@ CHECK_UNUSED static void read_choice(const char *path, char *out, size_t cap)
     if (open_bracket == NULL || close_bracket == NULL) return;
     *close_bracket = 0;
     (void)snprintf(out, cap, "%s", open_bracket + 1);
-}
-
-CHECK_UNUSED static bool read_number(const char *path, uint64_t *out)
-{
-    FILE *file = fopen(path, "re");
-    bool found;
-    if (file == NULL) return false;
-    found = fscanf(file, "%" SCNu64, out) == 1;
-    REQUIRE(fclose(file) == 0);
-    return found;
-}
-
-CHECK_UNUSED static bool write_number(const char *path, uint64_t value)
-{
-    FILE *file = fopen(path, "we");
-    bool written;
-    if (file == NULL) return false;
-    written = fprintf(file, "%" PRIu64, value) > 0;
-    return fclose(file) == 0 && written;
-}
-
-/* ---- the pool of huge pages, which this may have to fill ---- */
-
-#define HUGE_POOL "/sys/kernel/mm/hugepages/hugepages-2048kB/"
-#define HUGE_PAGE (UINT64_C(2) << 20)
-
-static uint64_t pool_before;
-
-CHECK_UNUSED static void restore_huge_pool(void)
-{
-    (void)write_number(HUGE_POOL "nr_hugepages", pool_before);
-}
-
-CHECK_UNUSED static uint64_t free_huge_pages(void)
-{
-    uint64_t pages = 0;
-    CHECK(read_number(HUGE_POOL "free_hugepages", &pages));
-    return pages;
-}
-
-/* So many pages of 2 MiB are free to take; the pool gets its old size back when the program ends.
- */
-CHECK_UNUSED static bool reserve_huge_pages(uint64_t pages)
-{
-    if (!read_number(HUGE_POOL "nr_hugepages", &pool_before)) return false;
-    if (free_huge_pages() >= pages) return true;
-    if (!write_number(HUGE_POOL "nr_hugepages", pool_before + pages)) return false;
-    REQUIRE(atexit(restore_huge_pool) == 0);
-    return free_huge_pages() >= pages;
 }
 
 #endif

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! File descriptors <-> guest memory, straight between the kernel and the mapping.
 //!
-//! The calls go to the kernel by `syscall(2)`: the C library's own functions are cancellation
-//! points, and unwinding a cancelled thread through Rust would end the process.
+//! The calls go to the kernel by `syscall(2)`, by which all vectored calls are one, and the newer
+//! of them there on every C library.
 
 use crate::error::{Error, Result, errno};
 use crate::memory::GuestMemory;

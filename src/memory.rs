@@ -209,7 +209,7 @@ impl GuestMemory {
 /// An empty vector with room for `count` items.
 pub fn vec_of<T>(count: usize) -> Result<Vec<T>> {
     let mut items = Vec::new();
-    items.try_reserve_exact(count).map_err(|_| Error::NoMemory("a list of regions"))?;
+    items.try_reserve_exact(count).map_err(|_| Error::NoMemory("a list"))?;
     Ok(items)
 }
 

@@ -19,9 +19,13 @@ pub fn cpus() -> usize {
 /// Runs `work(0)` to `work(count - 1)`, the last on the calling thread and each of the others on
 /// one of its own where a thread can be had. Gives the failure of the lowest index, if any.
 pub fn run(count: usize, work: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
-    let Some(last) = count.checked_sub(1) else { return Ok(()) };
+    let last = match count {
+        0 => return Ok(()),
+        1 => return work(0),
+        _ => count - 1,
+    };
     // The embedder's signal handlers are to run on the embedder's threads.
-    let _mask = (last > 0).then(SignalMask::block_all);
+    let _mask = SignalMask::block_all();
     let work = &work;
     std::thread::scope(|scope| {
         let mut started = Vec::new();

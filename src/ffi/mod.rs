@@ -77,8 +77,8 @@
 // The text above is the manual at the head of guestmem.h, the module comment of each file below
 // the head of its section there.
 
-// The manual pages say under which rules a C program may call.
-#![allow(clippy::missing_safety_doc, non_camel_case_types)]
+// The manual pages say under which rules a C program may call, and their brackets are C's.
+#![allow(clippy::missing_safety_doc, non_camel_case_types, rustdoc::broken_intra_doc_links)]
 
 pub mod access;
 pub mod memory;
@@ -129,6 +129,7 @@ fn value_or<T>(otherwise: T, body: impl FnOnce() -> Result<T>) -> T {
 
 fn guarded<T>(range: &Cell<Option<(u64, u64)>>, body: impl FnOnce() -> Result<T>) -> Result<T> {
     let saved = error::errno();
+    let _uncancelled = Uncancelled::new();
     let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
         // Dropping it could panic again.
         std::mem::forget(payload);
@@ -139,6 +140,32 @@ fn guarded<T>(range: &Cell<Option<(u64, u64)>>, body: impl FnOnce() -> Result<T>
     }
     error::set_errno(saved);
     result
+}
+
+unsafe extern "C" {
+    // pthread_setcancelstate(3); the libc crate lacks it.
+    fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
+}
+
+const PTHREAD_CANCEL_DISABLE: c_int = 1;
+
+/// While it lives, cancelling this thread waits: to unwind it through Rust would end the process.
+struct Uncancelled(c_int);
+
+impl Uncancelled {
+    fn new() -> Self {
+        let mut old = 0;
+        // SAFETY: the old state is ours to write.
+        unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &mut old) };
+        Uncancelled(old)
+    }
+}
+
+impl Drop for Uncancelled {
+    fn drop(&mut self) {
+        // SAFETY: puts back the state that was there.
+        unsafe { pthread_setcancelstate(self.0, &mut 0) };
+    }
 }
 
 /// A panic is a bug that comes back as a code: nothing is printed about it. This concerns only the
