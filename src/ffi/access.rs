@@ -8,6 +8,8 @@
 use super::memory::guestmem;
 use super::status::GUESTMEM_OK;
 use super::{call, memory, required, required_buffer, set};
+use crate::error::Result;
+use crate::memory::GuestMemory;
 use crate::volatile;
 use std::ffi::{c_int, c_void};
 
@@ -95,16 +97,7 @@ pub unsafe extern "C" fn guestmem_read_exact(
     len: usize,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe {
-        if let Some(code) = flat_read(mem, addr, buf, len) {
-            return code;
-        }
-        call(Some((addr, len as u64)), move || {
-            let mem = memory(mem)?;
-            required_buffer(buf, len)?;
-            mem.read_exact(addr, buf.cast(), len)
-        })
-    }
+    unsafe { reading(mem, addr, buf, len, move |mem| mem.read_exact(addr, buf.cast(), len)) }
 }
 
 /// Writes to one region: all or nothing. Region-level. Any thread.
@@ -127,16 +120,7 @@ pub unsafe extern "C" fn guestmem_write_all(
     len: usize,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe {
-        if let Some(code) = flat_write(mem, addr, buf, len) {
-            return code;
-        }
-        call(Some((addr, len as u64)), move || {
-            let mem = memory(mem)?;
-            required_buffer(buf, len)?;
-            mem.write_all(addr, buf.cast(), len)
-        })
-    }
+    unsafe { writing(mem, addr, buf, len, move |mem| mem.write_all(addr, buf.cast(), len)) }
 }
 
 /// Reads as a device does, through regions that touch: all or nothing. DMA-level. Any thread.
@@ -158,16 +142,7 @@ pub unsafe extern "C" fn guestmem_dma_read(
     len: usize,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe {
-        if let Some(code) = flat_read(mem, addr, buf, len) {
-            return code;
-        }
-        call(Some((addr, len as u64)), move || {
-            let mem = memory(mem)?;
-            required_buffer(buf, len)?;
-            mem.dma_read(addr, buf.cast(), len)
-        })
-    }
+    unsafe { reading(mem, addr, buf, len, move |mem| mem.dma_read(addr, buf.cast(), len)) }
 }
 
 /// Writes as a device does, through regions that touch: all or nothing. DMA-level. Any thread.
@@ -190,16 +165,7 @@ pub unsafe extern "C" fn guestmem_dma_write(
     len: usize,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe {
-        if let Some(code) = flat_write(mem, addr, buf, len) {
-            return code;
-        }
-        call(Some((addr, len as u64)), move || {
-            let mem = memory(mem)?;
-            required_buffer(buf, len)?;
-            mem.dma_write(addr, buf.cast(), len)
-        })
-    }
+    unsafe { writing(mem, addr, buf, len, move |mem| mem.dma_write(addr, buf.cast(), len)) }
 }
 
 /// Copies within guest memory, through regions that touch; overlap as memmove(3). DMA-level. Any
@@ -311,46 +277,60 @@ pub unsafe extern "C" fn guestmem_write_obj_volatile(
     })
 }
 
-/// Reads where the flat map knows that one region holds all bytes.
+/// Reads where the flat map knows that one region holds all bytes, or goes the whole way.
 ///
 /// # Safety
 /// As the functions that use it.
 #[inline(always)]
-unsafe fn flat_read(
+unsafe fn reading(
     mem: *const guestmem,
     addr: u64,
     buf: *mut c_void,
     len: usize,
-) -> Option<c_int> {
+    whole_way: impl FnOnce(&GuestMemory) -> Result<()>,
+) -> c_int {
     // SAFETY: `len` bytes are in the mapping, by the map, and in the caller's buffer.
     unsafe {
-        let host = memory(mem).ok()?.table().flat_readable(addr, len as u64)?;
-        if buf.is_null() {
-            return None;
+        if let Ok(mem) = memory(mem)
+            && let Some(host) = mem.table().flat_readable(addr, len as u64)
+            && !buf.is_null()
+        {
+            volatile::copy_from_guest(buf.cast(), host, len);
+            return GUESTMEM_OK;
         }
-        volatile::copy_from_guest(buf.cast(), host, len);
+        call(Some((addr, len as u64)), move || {
+            let mem = memory(mem)?;
+            required_buffer(buf, len)?;
+            whole_way(mem)
+        })
     }
-    Some(GUESTMEM_OK)
 }
 
-/// Writes where the flat map knows that one region holds all bytes.
+/// Writes where the flat map knows that one region holds all bytes, or goes the whole way.
 ///
 /// # Safety
 /// As the functions that use it.
 #[inline(always)]
-unsafe fn flat_write(
+unsafe fn writing(
     mem: *const guestmem,
     addr: u64,
     buf: *const c_void,
     len: usize,
-) -> Option<c_int> {
+    whole_way: impl FnOnce(&GuestMemory) -> Result<()>,
+) -> c_int {
     // SAFETY: `len` bytes are in the mapping, by the map, and in the caller's buffer.
     unsafe {
-        let host = memory(mem).ok()?.table().flat_writable(addr, len as u64)?;
-        if buf.is_null() {
-            return None;
+        if let Ok(mem) = memory(mem)
+            && let Some(host) = mem.table().flat_writable(addr, len as u64)
+            && !buf.is_null()
+        {
+            volatile::copy_to_guest(host, buf.cast(), len);
+            return GUESTMEM_OK;
         }
-        volatile::copy_to_guest(host, buf.cast(), len);
+        call(Some((addr, len as u64)), move || {
+            let mem = memory(mem)?;
+            required_buffer(buf, len)?;
+            whole_way(mem)
+        })
     }
-    Some(GUESTMEM_OK)
 }
