@@ -251,8 +251,8 @@ fn copy_backward(to: &Span, from: &Span) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backing::page_size;
     use crate::handle::Ref;
+    use crate::proc::page_size;
     use crate::region::RegionOptions;
 
     /// Three touching regions of one page each.

@@ -3,7 +3,9 @@
 
 use crate::address::fits;
 use crate::error::{Error, Result, errno};
+use crate::file;
 use crate::handle::{Pool, Pooled, Ref};
+use crate::proc::page_size;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
@@ -16,8 +18,6 @@ pub struct BackingFile {
     fd: OwnedFd,
     /// In bytes; larger than the system's for hugetlb files.
     page_size: u64,
-    /// A shared-memory file of the library's own, under the system's rules for those.
-    own: bool,
     /// The open file's status flags (`O_RDWR` and so on).
     status: i32,
 }
@@ -90,13 +90,12 @@ impl BackingFile {
             None => 0,
         };
         let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING | huge;
-        // SAFETY: the name is a C string; the result is checked.
-        let raw = unsafe { libc::memfd_create(MEMFD_NAME.as_ptr(), flags) };
-        if raw < 0 {
-            return Err(memfd_error(errno(), huge_log2.is_some()));
-        }
-        // SAFETY: a descriptor that was just made and that nobody else owns.
-        let fd = unsafe { OwnedFd::from_raw_fd(raw) };
+        let fd = create_memfd(flags).or_else(|errno| match errno {
+            // Where the system allows no memfd that could be executed.
+            libc::EACCES => create_memfd(flags | libc::MFD_NOEXEC_SEAL),
+            errno => Err(errno),
+        });
+        let fd = fd.map_err(|errno| memfd_error(errno, huge_log2.is_some()))?;
         set_length(&fd, size)?;
         let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
         // SAFETY: a plain fcntl on our descriptor.
@@ -107,7 +106,7 @@ impl BackingFile {
             Some(log2) => 1 << log2,
             None => page_size(),
         };
-        Ref::new(BackingFile { fd, page_size, own: true, status: libc::O_RDWR })
+        Ref::new(BackingFile { fd, page_size, status: libc::O_RDWR })
     }
 
     /// The caller's descriptor, duplicated: checked to be a regular file or memfd, in a fitting
@@ -128,12 +127,16 @@ impl BackingFile {
         let fd = unsafe { OwnedFd::from_raw_fd(raw) };
         let status = status_flags(&fd)?;
         let length = regular_file_length(&fd)?;
-        let page_size = file_page_size(&fd)?;
+        let system =
+            file::statfs(fd.as_raw_fd()).map_err(|errno| Error::from_os("fstatfs", errno))?;
+        // hugetlbfs reports the size of its pages as that of its blocks.
+        let huge = system.f_type == libc::HUGETLBFS_MAGIC;
+        let page_size = if huge { system.f_bsize as u64 } else { page_size() };
         if !fits(offset, size, length) {
             return Err(backing("the file ends before fd_offset + size", 0));
         }
         check_mode(status, usage)?;
-        Ref::new(BackingFile { fd, page_size, own: false, status })
+        Ref::new(BackingFile { fd, page_size, status })
     }
 
     /// The descriptor, which stays open as long as `self` lives.
@@ -144,11 +147,6 @@ impl BackingFile {
     /// Size in bytes of the pages that the file is made of.
     pub fn page_size(&self) -> u64 {
         self.page_size
-    }
-
-    /// True for a memfd that the library made.
-    pub fn is_own(&self) -> bool {
-        self.own
     }
 
     /// Frees the pages of a range, which reads as zeros afterwards. Works on locked pages too.
@@ -177,6 +175,16 @@ impl BackingFile {
 
 fn backing(why: &'static str, errno: i32) -> Error {
     Error::Backing { why, errno }
+}
+
+fn create_memfd(flags: u32) -> file::Outcome<OwnedFd> {
+    // SAFETY: the name is a C string; the result is checked.
+    let raw = unsafe { libc::memfd_create(MEMFD_NAME.as_ptr(), flags) };
+    if raw < 0 {
+        return Err(errno());
+    }
+    // SAFETY: a descriptor that was just made and that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
 fn memfd_error(errno: i32, huge: bool) -> Error {
@@ -229,38 +237,11 @@ fn check_mode(status: i32, usage: FileUse) -> Result<()> {
 }
 
 fn regular_file_length(fd: &OwnedFd) -> Result<u64> {
-    let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: `stat` is ours to write; it is read only after success.
-    let stat = unsafe {
-        if libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()) != 0 {
-            return Err(Error::last_os("fstat"));
-        }
-        stat.assume_init()
-    };
+    let stat = file::stat(fd.as_raw_fd()).map_err(|errno| Error::from_os("fstat", errno))?;
     if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
         return Err(backing("neither a regular file nor a memfd", libc::ENODEV));
     }
     Ok(stat.st_size as u64)
-}
-
-/// The size of the pages that `fd` is made of: hugetlbfs reports its own as the block size.
-fn file_page_size(fd: &OwnedFd) -> Result<u64> {
-    let mut stat = std::mem::MaybeUninit::<libc::statfs>::uninit();
-    // SAFETY: `stat` is ours to write; it is read only after success.
-    let stat = unsafe {
-        if libc::fstatfs(fd.as_raw_fd(), stat.as_mut_ptr()) != 0 {
-            return Err(Error::last_os("fstatfs"));
-        }
-        stat.assume_init()
-    };
-    let huge = stat.f_type == libc::HUGETLBFS_MAGIC;
-    Ok(if huge { stat.f_bsize as u64 } else { page_size() })
-}
-
-/// The system's page size in bytes.
-pub fn page_size() -> u64 {
-    // SAFETY: sysconf has no preconditions; glibc and musl answer without a system call.
-    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 }
 }
 
 #[cfg(test)]

@@ -1,44 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! A memory in words for people and logs: one JSON object.
 
+use crate::alloc::Text;
 use crate::error::{Error, Result};
 use crate::memory::GuestMemory;
 use crate::policy;
 use crate::region::{MemoryRegion, Source};
 use std::io::Write;
-
-/// Bytes that grow fallibly, to be written to.
-#[derive(Debug, Default)]
-pub struct Text(Vec<u8>);
-
-impl Text {
-    /// What was written.
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.0
-    }
-
-    /// Bytes written so far.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// True before anything is written.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl Write for Text {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.try_reserve(bytes.len()).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 const POLICIES: [(u64, &str); 5] = [
     (policy::USE_HUGEPAGES, "use_hugepages"),
@@ -115,7 +83,7 @@ fn backing_name(source: Source) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backing::page_size;
+    use crate::proc::page_size;
     use crate::region::RegionOptions;
 
     #[test]

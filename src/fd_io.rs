@@ -6,9 +6,8 @@
 
 use crate::error::{Error, Result, errno};
 use crate::memory::GuestMemory;
-use crate::parallel::SignalMask;
+use crate::signals::QuietSignals;
 use crate::table::Span;
-use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 
 /// The kernel moves at most this many bytes in one call (read(2)).
@@ -38,7 +37,9 @@ impl GuestMemory {
         fd_offset: Option<u64>,
         count: u64,
     ) -> Result<()> {
-        check_offset(fd_offset, count)?;
+        if fd_offset.is_some_and(|offset| offset > i64::MAX as u64) {
+            return Err(Error::InvalidArgument("fd_offset is beyond 2^63-1"));
+        }
         let span = self.table().span(addr, count, direction == Direction::IntoMemory)?;
         if count == 0 {
             return Ok(());
@@ -62,18 +63,6 @@ impl GuestMemory {
             }
         }
         Ok(())
-    }
-}
-
-fn check_offset(fd_offset: Option<u64>, count: u64) -> Result<()> {
-    let end = fd_offset.unwrap_or(0).checked_add(count);
-    match end.filter(|&end| end <= i64::MAX as u64) {
-        Some(_) => Ok(()),
-        None if fd_offset.is_some_and(|offset| offset > i64::MAX as u64) => {
-            Err(Error::InvalidArgument("fd_offset is beyond 2^63-1"))
-        }
-        // No region is that large, so the range check tells what is wrong with the count.
-        None => Ok(()),
     }
 }
 
@@ -116,7 +105,7 @@ impl Call {
             used += 1;
             offset += len;
         }
-        let position = self.fd_offset.unwrap_or(0) + completed;
+        let position = self.fd_offset.unwrap_or(0).wrapping_add(completed);
         // SAFETY: the slices lie in mappings that the memory holds. The kernel takes the offset in
         // two halves, of which the lower is the whole on 64-bit systems; calls with fewer
         // arguments ignore the rest.
@@ -135,132 +124,4 @@ fn appends(fd: RawFd) -> Result<bool> {
         return Err(Error::Io { errno: errno(), completed: 0 });
     }
     Ok(status & libc::O_APPEND != 0)
-}
-
-/// Reads into private memory, continuing after EINTR. 0 at the end.
-///
-/// # Safety
-/// `buf` can be written for `len` bytes.
-pub unsafe fn read_some(fd: RawFd, buf: *mut u8, len: usize) -> std::result::Result<usize, i32> {
-    // SAFETY: passed on.
-    unsafe { move_some(libc::SYS_read, fd, buf, len, 0) }
-}
-
-/// Writes from private memory, continuing after EINTR.
-///
-/// # Safety
-/// `buf` can be read for `len` bytes.
-pub unsafe fn write_some(fd: RawFd, buf: *const u8, len: usize) -> std::result::Result<usize, i32> {
-    // SAFETY: passed on.
-    unsafe { move_some(libc::SYS_write, fd, buf.cast_mut(), len, 0) }
-}
-
-/// As [`read_some`], at an offset; the position stays.
-///
-/// # Safety
-/// `buf` can be written for `len` bytes.
-pub unsafe fn pread_some(
-    fd: RawFd,
-    buf: *mut u8,
-    len: usize,
-    offset: u64,
-) -> std::result::Result<usize, i32> {
-    // SAFETY: passed on.
-    unsafe { move_some(libc::SYS_pread64, fd, buf, len, offset) }
-}
-
-unsafe fn move_some(
-    number: i64,
-    fd: RawFd,
-    buf: *mut u8,
-    len: usize,
-    offset: u64,
-) -> std::result::Result<usize, i32> {
-    loop {
-        // SAFETY: the caller's buffer holds `len` bytes; the kernel checks the descriptor. Calls
-        // without an offset ignore it.
-        let moved = unsafe { libc::syscall(number, i64::from(fd), buf, len, offset) };
-        match moved {
-            0.. => return Ok(moved as usize),
-            _ if errno() == libc::EINTR => {}
-            _ => return Err(errno()),
-        }
-    }
-}
-
-/// While it lives, a closed pipe or a file size limit gives an error and no signal, on kernels
-/// that know no flag for that too. Both signals go to the thread that writes, so blocking them
-/// there and taking back those that came does not touch the rest of the process.
-pub struct QuietSignals {
-    pending_before: libc::sigset_t,
-    /// Whether each of [`QUIET`] was sent, as far as an errno told.
-    noted: [bool; QUIET.len()],
-    _mask: SignalMask,
-}
-
-/// The signals, each with the errno that comes with it.
-const QUIET: [(i32, i32); 2] = [(libc::SIGPIPE, libc::EPIPE), (libc::SIGXFSZ, libc::EFBIG)];
-
-impl QuietSignals {
-    /// Blocks the signals for this thread.
-    #[allow(clippy::new_without_default)]
-    pub fn new() -> Self {
-        let pending_before = pending();
-        let set = set_of(&QUIET.map(|(signal, _)| signal));
-        QuietSignals { pending_before, noted: [false; 2], _mask: SignalMask::block(&set) }
-    }
-
-    /// Tells that a write failed. Needed only to keep apart a signal of the embedder's own that
-    /// was waiting all along.
-    pub fn note(&mut self, errno: i32) {
-        for (noted, (_, of_signal)) in self.noted.iter_mut().zip(QUIET) {
-            *noted |= errno == of_signal;
-        }
-    }
-}
-
-impl Drop for QuietSignals {
-    fn drop(&mut self) {
-        for (noted, (signal, _)) in self.noted.into_iter().zip(QUIET) {
-            let before = holds(&self.pending_before, signal);
-            if !holds(&pending(), signal) || (before && !noted) {
-                continue;
-            }
-            let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-            // SAFETY: takes the pending signal, the thread's own before one of the process's;
-            // nothing is written.
-            unsafe { libc::sigtimedwait(&set_of(&[signal]), std::ptr::null_mut(), &at_once) };
-            if before && !holds(&pending(), signal) {
-                // Ours had merged with one that was waiting before.
-                // SAFETY: sends a blocked signal to this thread, where it waits again.
-                unsafe { libc::raise(signal) };
-            }
-        }
-    }
-}
-
-fn holds(set: &libc::sigset_t, signal: i32) -> bool {
-    // SAFETY: reads a set of our own.
-    unsafe { libc::sigismember(set, signal) == 1 }
-}
-
-fn set_of(signals: &[i32]) -> libc::sigset_t {
-    // SAFETY: fills a set of our own.
-    unsafe {
-        let mut set = MaybeUninit::uninit();
-        libc::sigemptyset(set.as_mut_ptr());
-        for &signal in signals {
-            libc::sigaddset(set.as_mut_ptr(), signal);
-        }
-        set.assume_init()
-    }
-}
-
-fn pending() -> libc::sigset_t {
-    // SAFETY: the set is ours to write; the call cannot fail then.
-    unsafe {
-        let mut set = MaybeUninit::zeroed();
-        libc::sigpending(set.as_mut_ptr());
-        set.assume_init()
-    }
 }

@@ -7,6 +7,7 @@
 //! `Arc` is not.
 
 use crate::error::{Error, Result};
+use crate::volatile::Word;
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::ops::Deref;
@@ -144,9 +145,9 @@ pub unsafe fn lend<'a, T: Pooled>(handle: *const Slot<T>) -> Option<&'a T> {
     if handle.is_null() {
         return None;
     }
-    // SAFETY: readable by contract; a foreign pointer may be misaligned, so no reference yet. The
-    // tag changes only at release, which the caller does not let race with a use.
-    let tag = unsafe { (&raw const (*handle).tag).cast::<u64>().read_unaligned() };
+    // SAFETY: readable by contract. A foreign pointer may be misaligned, and a stale one may meet
+    // a slot that is being taken again: this is one access whatever the alignment, and no race.
+    let tag = unsafe { u64::load((&raw const (*handle).tag).cast()) };
     if tag != T::TAG {
         return None;
     }
@@ -198,11 +199,6 @@ impl<T: Pooled> Ref<T> {
         // SAFETY: passed on.
         let borrowed = std::mem::ManuallyDrop::new(unsafe { Self::from_raw(handle) }?);
         Some(Ref::clone(&borrowed))
-    }
-
-    /// True when both are the same object.
-    pub fn same(&self, other: &Self) -> bool {
-        self.0 == other.0
     }
 }
 

@@ -12,19 +12,23 @@
 //! - [`mapping`], [`backing`]: host mappings; what their bytes live in.
 //! - [`volatile`]: the only code that touches guest bytes.
 //! - [`address`]: the only arithmetic that could wrap.
-//! - [`handle`], [`parallel`], [`proc`], [`error`]: counted objects in type-stable memory,
-//!   short-lived threads, what /proc tells, and what can go wrong.
+//! - [`handle`]: counted objects in type-stable memory, which C handles point to.
+//! - [`file`], [`proc`], [`signals`], [`parallel`]: what open files and the system tell, signals
+//!   kept from the embedder, short-lived threads.
+//! - [`alloc`], [`error`]: growth that may fail, and what can go wrong.
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("libguestmem is for 64-bit Linux");
 
 pub mod access;
 pub mod address;
+pub mod alloc;
 pub mod backing;
 pub mod describe;
 pub mod error;
 pub mod fd_io;
 pub mod ffi;
+pub mod file;
 pub mod handle;
 pub mod mapping;
 pub mod memory;
@@ -32,6 +36,7 @@ pub mod parallel;
 pub mod policy;
 pub mod proc;
 pub mod region;
+pub mod signals;
 pub mod snapshot;
 pub mod table;
 pub mod volatile;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! One mapping with its guard pages: creation, advice, locking, removal of pages.
 
-use crate::address::{align_down, next_congruent};
-use crate::backing::page_size;
+use crate::address::{align_down, fits, next_congruent};
 use crate::error::{Error, Result, errno};
 use crate::parallel;
+use crate::proc;
+use crate::proc::page_size;
 use std::os::fd::RawFd;
 
 /// Where a mapping is to lie: at a host address that agrees with `residue` modulo `align`.
@@ -81,8 +82,8 @@ impl Mapping {
                 libc::PROT_READ | libc::PROT_WRITE
             },
         };
-        mapping.map_over(0, mapping.size, content)?;
-        mapping.dont_dump(0, mapping.size)?;
+        mapping.map_over(0, size, content)?;
+        mapping.dont_dump(0, size)?;
         Ok(mapping)
     }
 
@@ -105,8 +106,8 @@ impl Mapping {
 
     /// Replaces a range by fresh private zeros. The advice of the old pages is lost.
     pub fn replace_with_zeros(&self, offset: u64, len: u64) -> Result<()> {
-        self.map_over(offset as usize, len as usize, Content::Anonymous)?;
-        self.dont_dump(offset as usize, len as usize)
+        self.map_over(offset, len, Content::Anonymous)?;
+        self.dont_dump(offset, len)
     }
 
     /// Drops the pages of a range of private anonymous memory, locked or not; it reads as zeros.
@@ -135,6 +136,10 @@ impl Mapping {
 
     /// Takes an advice back. What the kernel refuses here changes nothing for the caller.
     pub fn take_back(&self, advice: Advice) {
+        // There is only the opposite advice. Where huge pages come unasked it would forbid them.
+        if advice == Advice::HugePages && proc::unasked_huge_pages() {
+            return;
+        }
         let (host, size) = (self.host.cast(), self.size);
         // SAFETY: each call only changes flags of a mapping that lives as long as `self`.
         unsafe {
@@ -149,13 +154,10 @@ impl Mapping {
 
     /// Faults every page in, on several threads where that helps. `unit` is the size of a page.
     pub fn populate(&self, unit: u64) -> Result<()> {
-        const WORTH_A_THREAD: u64 = 64 << 20;
-        let threads = (self.size() / WORTH_A_THREAD).clamp(1, parallel::cpus() as u64);
-        let share = align_down(self.size() / threads, unit).max(unit);
-        parallel::run(threads as usize, |index| {
-            let start = share * index as u64;
-            let end = if index as u64 == threads - 1 { self.size() } else { start + share };
-            self.populate_range(start, end - start)
+        let shares = Shares::new(self.size(), unit, parallel::cpus() as u64);
+        parallel::run(shares.count as usize, &|index| {
+            let (offset, len) = shares.get(index as u64);
+            self.populate_range(offset, len)
         })
     }
 
@@ -197,29 +199,36 @@ impl Mapping {
         }
     }
 
+    /// The host address of a part of the mapping.
+    fn part(&self, offset: u64, len: u64) -> Result<*mut libc::c_void> {
+        if !fits(offset, len, self.size()) {
+            return Err(Error::Internal("a part that is not of the mapping"));
+        }
+        Ok(self.host.wrapping_add(offset as usize).cast())
+    }
+
     fn lock(&self, offset: u64, len: u64) -> Result<()> {
+        let start = self.part(offset, len)?;
         // On fault: locking must not cost memory that the guest never touches.
         // SAFETY: only changes how the kernel treats a mapping that lives as long as `self`.
-        let result = unsafe {
-            let start = self.host.add(offset as usize);
-            libc::mlock2(start.cast(), len as usize, libc::MLOCK_ONFAULT as _)
-        };
+        let result = unsafe { libc::mlock2(start, len as usize, libc::MLOCK_ONFAULT as _) };
         if result != 0 { Err(Error::Os { call: "mlock2", errno: errno() }) } else { Ok(()) }
     }
 
-    fn dont_dump(&self, offset: usize, len: usize) -> Result<()> {
-        self.advise(offset as u64, len as u64, libc::MADV_DONTDUMP, "madvise(MADV_DONTDUMP)")
+    fn dont_dump(&self, offset: u64, len: u64) -> Result<()> {
+        self.advise(offset, len, libc::MADV_DONTDUMP, "madvise(MADV_DONTDUMP)")
     }
 
     fn advise(&self, offset: u64, len: u64, advice: i32, call: &'static str) -> Result<()> {
-        // SAFETY: a range of the mapping, which lives as long as `self`. The advices used in this
+        let start = self.part(offset, len)?;
+        // SAFETY: a part of the mapping, which lives as long as `self`. The advices used in this
         // file keep it mapped; those that drop its bytes are what their callers ask for.
-        let result =
-            unsafe { libc::madvise(self.host.add(offset as usize).cast(), len as usize, advice) };
+        let result = unsafe { libc::madvise(start, len as usize, advice) };
         if result != 0 { Err(Error::last_os(call)) } else { Ok(()) }
     }
 
-    fn map_over(&self, offset: usize, len: usize, content: Content) -> Result<()> {
+    fn map_over(&self, offset: u64, len: u64, content: Content) -> Result<()> {
+        let start = self.part(offset, len)?;
         let (kind, fd, file_offset) = match content {
             Content::Shared { fd, offset } => (libc::MAP_SHARED, fd, offset),
             Content::CopyOnWrite { fd, offset } => (libc::MAP_PRIVATE, fd, offset),
@@ -232,8 +241,7 @@ impl Mapping {
         // SAFETY: replaces a part of our own reservation, which nobody else has been told of yet,
         // or whose bytes the caller asks to drop.
         let result = unsafe {
-            let start = self.host.add(offset).cast();
-            libc::mmap(start, len, self.protection, flags, fd, file_offset as i64)
+            libc::mmap(start, len as usize, self.protection, flags, fd, file_offset as i64)
         };
         if result != libc::MAP_FAILED {
             return Ok(());
@@ -244,6 +252,28 @@ impl Mapping {
             }
             errno => Error::from_os("mmap", errno),
         })
+    }
+}
+
+/// A mapping's bytes cut into parts of whole pages, one for each thread.
+struct Shares {
+    size: u64,
+    each: u64,
+    count: u64,
+}
+
+impl Shares {
+    fn new(size: u64, unit: u64, cpus: u64) -> Self {
+        const WORTH_A_THREAD: u64 = 64 << 20;
+        let count = (size / WORTH_A_THREAD.max(unit)).clamp(1, cpus);
+        Shares { size, each: align_down(size / count, unit), count }
+    }
+
+    /// Offset and length of a part; the last takes what is left over.
+    fn get(&self, index: u64) -> (u64, u64) {
+        let offset = self.each * index;
+        let is_last = index == self.count - 1;
+        (offset, if is_last { self.size - offset } else { self.each })
     }
 }
 
@@ -294,6 +324,26 @@ mod tests {
             assert_eq!(mapping.resident().unwrap(), 3 * page);
             mapping.discard(page, page).unwrap();
             assert_eq!(mapping.resident().unwrap(), 2 * page);
+        }
+    }
+
+    #[test]
+    fn shares_are_whole_pages_and_make_up_the_mapping() {
+        for unit in [4096, 2 << 20, 1 << 30] {
+            for pages in [1, 2, 3, 5, 64, 1000, 16384, 100_003] {
+                for cpus in [1, 2, 3, 4, 7, 64, 1024] {
+                    let shares = Shares::new(pages * unit, unit, cpus);
+                    assert!((1..=cpus).contains(&shares.count));
+                    let mut reached = 0;
+                    for index in 0..shares.count {
+                        let (offset, len) = shares.get(index);
+                        assert_eq!((offset, offset % unit, len % unit), (reached, 0, 0));
+                        assert!(len > 0);
+                        reached += len;
+                    }
+                    assert_eq!(reached, pages * unit);
+                }
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! GuestMemory: the set of regions, and what can be asked about it.
 
 use crate::address::{GuestAddress, GuestRange, is_aligned};
+use crate::alloc::vec_of;
 use crate::backing::{Backing, BackingFile};
 use crate::error::{Error, Result};
 use crate::handle::{Pool, Pooled, Ref};
@@ -29,8 +30,8 @@ pub struct GuestMemory {
 struct State {
     /// In ascending order.
     regions: Vec<Ref<MemoryRegion>>,
-    /// Every table that was ever in force: a reader may still hold it.
-    tables: Vec<Box<[Table]>>,
+    /// Every table that was ever in force, each where a reader may still look at it.
+    tables: Vec<Vec<Table>>,
 }
 
 static MEMORIES: Pool<GuestMemory> = Pool::new();
@@ -87,7 +88,6 @@ impl GuestMemory {
         table.push(Table::new(entries)?);
         let mut state = self.lock();
         state.tables.try_reserve(1).map_err(|_| Error::NoMemory("a list of tables"))?;
-        let mut table = table.into_boxed_slice();
         self.table.store(table.as_mut_ptr(), Ordering::Release);
         state.tables.push(table);
         state.regions = regions;
@@ -206,13 +206,6 @@ impl GuestMemory {
     }
 }
 
-/// An empty vector with room for `count` items.
-pub fn vec_of<T>(count: usize) -> Result<Vec<T>> {
-    let mut items = Vec::new();
-    items.try_reserve_exact(count).map_err(|_| Error::NoMemory("a list"))?;
-    Ok(items)
-}
-
 fn check_order(options: &[RegionOptions]) -> Result<()> {
     for option in options {
         option.range()?;
@@ -271,7 +264,7 @@ fn memfd_kind(source: Source) -> Option<Option<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backing::page_size;
+    use crate::proc::page_size;
 
     fn memory(ranges: &[(u64, u64)]) -> Result<Ref<GuestMemory>> {
         let options: Vec<_> =

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Threads that live no longer than the call that starts them.
 
+use crate::alloc::vec_of;
 use crate::error::{Error, Result};
+use crate::signals::SignalMask;
+use std::ffi::c_void;
 use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::null_mut;
 
 /// CPUs that this process may run on.
 pub fn cpus() -> usize {
@@ -16,67 +21,70 @@ pub fn cpus() -> usize {
     count.max(1) as usize
 }
 
+/// Stack of a thread. What runs there uses no more of it than a system call and a message.
+const STACK: usize = 64 << 10;
+
+/// One index of the work, and what became of it.
+struct Job<'a> {
+    work: &'a (dyn Fn(usize) -> Result<()> + Sync),
+    index: usize,
+    result: Result<()>,
+}
+
 /// Runs `work(0)` to `work(count - 1)`, the last on the calling thread and each of the others on
 /// one of its own where a thread can be had. Gives the failure of the lowest index, if any.
-pub fn run(count: usize, work: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
-    let last = match count {
-        0 => return Ok(()),
-        1 => return work(0),
-        _ => count - 1,
-    };
+///
+/// The threads are the C library's: those of std allocate without a way to fail, and leave a
+/// destructor behind in the embedder's thread.
+pub fn run(count: usize, work: &(dyn Fn(usize) -> Result<()> + Sync)) -> Result<()> {
+    let Some(last) = count.checked_sub(1) else { return Ok(()) };
+    let mut jobs = vec_of(last)?;
+    jobs.extend((0..last).map(|index| Job { work, index, result: Ok(()) }));
+    let mut threads = vec_of(last)?;
+    for job in &mut jobs {
+        match start(job) {
+            Some(thread) => threads.push(thread),
+            None => job.result = work(job.index),
+        }
+    }
+    let own = work(last);
+    for thread in threads {
+        // SAFETY: a thread that was started above and is joined once.
+        unsafe { libc::pthread_join(thread, null_mut()) };
+    }
+    jobs.iter().try_for_each(|job| job.result).and(own)
+}
+
+/// Starts a thread for `job`, which must stay where it is until the thread is joined.
+fn start(job: &mut Job) -> Option<libc::pthread_t> {
     // The embedder's signal handlers are to run on the embedder's threads.
     let _mask = SignalMask::block_all();
-    let work = &work;
-    std::thread::scope(|scope| {
-        let mut started = Vec::new();
-        started.try_reserve_exact(last).map_err(|_| Error::NoMemory("a list of threads"))?;
-        for index in 0..last {
-            let builder = std::thread::Builder::new().stack_size(64 << 10);
-            started.push(builder.spawn_scoped(scope, move || work(index)).map_err(|_| index));
+    let mut attributes = MaybeUninit::uninit();
+    let mut thread = MaybeUninit::uninit();
+    // SAFETY: attributes and thread are ours to write. The job outlives the thread, which alone
+    // uses it until it is joined.
+    unsafe {
+        if libc::pthread_attr_init(attributes.as_mut_ptr()) != 0 {
+            return None;
         }
-        let own = work(last);
-        // The end of the scope waits for what the threads do. Joining waits for the threads, none
-        // of which is to outlive the call.
-        let results = started.into_iter().map(|thread| match thread {
-            Ok(thread) => thread.join().unwrap_or(Err(Error::Internal("a thread panicked"))),
-            Err(index) => work(index),
-        });
-        results.fold(Ok(()), Result::and).and(own)
-    })
-}
-
-/// The thread's signal mask as it was, put back when dropped.
-pub struct SignalMask(libc::sigset_t);
-
-impl SignalMask {
-    /// Blocks every signal.
-    pub fn block_all() -> Self {
-        // SAFETY: fills a set of our own.
-        let all = unsafe {
-            let mut all = MaybeUninit::<libc::sigset_t>::uninit();
-            libc::sigfillset(all.as_mut_ptr());
-            all.assume_init()
-        };
-        Self::block(&all)
-    }
-
-    /// Blocks the signals in `set` beside those that are blocked already.
-    pub fn block(set: &libc::sigset_t) -> Self {
-        // SAFETY: both sets are ours; the old one is written by the call, which cannot fail with
-        // these arguments.
-        unsafe {
-            let mut old: libc::sigset_t = std::mem::zeroed();
-            libc::pthread_sigmask(libc::SIG_BLOCK, set, &mut old);
-            SignalMask(old)
-        }
+        libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), STACK);
+        let job = (&raw mut *job).cast();
+        let failed =
+            libc::pthread_create(thread.as_mut_ptr(), attributes.as_ptr(), run_job, job) != 0;
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        if failed { None } else { Some(thread.assume_init()) }
     }
 }
 
-impl Drop for SignalMask {
-    fn drop(&mut self) {
-        // SAFETY: puts back a mask that the kernel gave.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
-    }
+extern "C" fn run_job(job: *mut c_void) -> *mut c_void {
+    // SAFETY: `start` passed a job that is this thread's alone.
+    let job = unsafe { &mut *job.cast::<Job>() };
+    let result = catch_unwind(AssertUnwindSafe(|| (job.work)(job.index)));
+    job.result = result.unwrap_or_else(|payload| {
+        std::mem::forget(payload);
+        Err(Error::Internal("a thread panicked"))
+    });
+    null_mut()
 }
 
 #[cfg(test)]
@@ -87,7 +95,7 @@ mod tests {
     #[test]
     fn every_index_runs_once_and_the_lowest_failure_counts() {
         let ran = AtomicU32::new(0);
-        let result = run(4, |index| {
+        let result = run(4, &|index| {
             ran.fetch_add(1 << (8 * index), Ordering::Relaxed);
             match index {
                 1 => Err(Error::Overlap),
@@ -97,7 +105,7 @@ mod tests {
         });
         assert_eq!(ran.into_inner(), 0x0101_0101);
         assert_eq!(result, Err(Error::Overlap));
-        assert_eq!(run(0, |_| Err(Error::Overlap)), Ok(()));
+        assert_eq!(run(0, &|_| Err(Error::Overlap)), Ok(()));
         assert!(cpus() >= 1);
     }
 }

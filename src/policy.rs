@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Memory policy: what the kernel is asked to do with all regions of a memory.
 
+use crate::alloc::vec_of;
 use crate::backing::Backing;
 use crate::error::{Error, Result};
 use crate::handle::Ref;
 use crate::mapping::Advice;
-use crate::memory::vec_of;
-use crate::proc;
-use crate::region::{MemoryRegion, Source};
+use crate::proc::{self, MemoryKind, page_size};
+use crate::region::MemoryRegion;
+use std::sync::{Mutex, PoisonError};
 
 /// Back regions with transparent huge pages.
 pub const USE_HUGEPAGES: u64 = 1;
@@ -34,6 +35,9 @@ const ADVICE: [(u64, Advice, &str); 4] = [
 /// Applies each wanted policy to all regions or to none. Gives those that took effect, and the
 /// first refusal.
 pub fn apply(regions: &[Ref<MemoryRegion>], wanted: u64) -> (u64, Result<()>) {
+    // Regions are shared between memories: nobody is to count on what another rolls back.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut took_effect = wanted & USE_PUNCHHOLE_LOCKED;
     let mut result = Ok(());
     for (bit, advice, policy) in ADVICE {
@@ -73,21 +77,40 @@ fn apply_to_all(regions: &[Ref<MemoryRegion>], advice: Advice) -> Result<()> {
 
 /// True when a region is by its nature what the advice asks for.
 fn is_given(region: &MemoryRegion, advice: Advice) -> bool {
-    advice == Advice::HugePages && matches!(region.options().source, Source::Huge { .. })
+    advice == Advice::HugePages && region.page_size() > page_size()
 }
 
 /// True when the kernel would accept the advice for this region and do nothing (madvise(2)).
 fn is_ignored(region: &MemoryRegion, advice: Advice) -> bool {
-    match (advice, region.backing()) {
-        (Advice::HugePages, Backing::Anonymous) => !proc::private_huge_pages(),
-        (Advice::HugePages, Backing::Shared { file, .. }) if file.is_own() => {
-            !is_given(region, advice) && !proc::memfd_huge_pages()
-        }
-        (Advice::Mergeable, Backing::Shared { .. }) => true,
-        (Advice::Mergeable, Backing::Caller { .. }) => {
+    match advice {
+        Advice::HugePages if is_given(region, advice) => false,
+        Advice::HugePages => match region.backing() {
+            Backing::Shared { file, .. } | Backing::Caller { file: Some(file), .. }
+                if proc::is_memfd(file.fd()) =>
+            {
+                !proc::memfd_huge_pages()
+            }
+            // Other files have rules of their own.
+            Backing::Shared { .. } | Backing::Caller { file: Some(_), .. } => false,
+            Backing::Caller { file: None, .. } if kind_of(region) == MemoryKind::Shared => {
+                !proc::memfd_huge_pages()
+            }
+            _ => !proc::private_huge_pages(),
+        },
+        Advice::Mergeable => kind_of(region) == MemoryKind::Shared,
+        Advice::Lock | Advice::DontFork => false,
+    }
+}
+
+fn kind_of(region: &MemoryRegion) -> MemoryKind {
+    match region.backing() {
+        Backing::Shared { .. } => MemoryKind::Shared,
+        Backing::CopyOnWrite { .. } => MemoryKind::PrivateFile,
+        Backing::Anonymous => MemoryKind::PrivateAnonymous,
+        Backing::Caller { .. } => {
             let (start, len) = (region.host() as u64, region.range().size());
-            proc::memory_kind(start, len) == Ok(proc::MemoryKind::Shared)
+            // What cannot be told is taken for what cannot be merged.
+            proc::memory_kind(start, len).unwrap_or(MemoryKind::Shared)
         }
-        _ => false,
     }
 }

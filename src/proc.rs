@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! What /proc and /sys tell about this system and this process.
+//! What the system tells about itself and this process: its page size, /proc and /sys.
 
 use crate::error::{Error, Result, errno};
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::io::Write;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 /// What kind of memory a range is, as far as giving pages back goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +109,12 @@ pub fn userfault_areas() -> Result<Vec<(u64, u64)>> {
     Ok(found)
 }
 
+/// The system's page size in bytes.
+pub fn page_size() -> u64 {
+    // SAFETY: sysconf has no preconditions; glibc and musl answer without a system call.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 }
+}
+
 /// The system's default huge page size as a power of two, if it has huge pages.
 pub fn default_huge_log2() -> Result<u32> {
     let none = Error::Unsupported("this system has no huge pages");
@@ -123,25 +130,48 @@ pub fn default_huge_log2() -> Result<u32> {
     Ok(kib.trailing_zeros() + 10)
 }
 
+/// True when `fd` is a memfd, as far as its link in /proc tells.
+pub fn is_memfd(fd: RawFd) -> bool {
+    const NAME: &[u8] = b"/memfd:";
+    let mut path = [0u8; 32];
+    // It fits, and the byte behind it is its NUL.
+    let _ = write!(&mut path[..31], "/proc/self/fd/{fd}");
+    let mut link = [0u8; NAME.len()];
+    // SAFETY: a C string, and a buffer of ours with its length.
+    let len = unsafe { libc::readlink(path.as_ptr().cast(), link.as_mut_ptr().cast(), link.len()) };
+    len == NAME.len() as isize && link == NAME
+}
+
 /// True when advice to use huge pages is obeyed for private memory.
 pub fn private_huge_pages() -> bool {
-    chosen(c"/sys/kernel/mm/transparent_hugepage/enabled", &["always", "madvise"])
+    chosen(c"/sys/kernel/mm/transparent_hugepage/enabled", &["always", "madvise"]) == Some(true)
 }
 
-/// True when advice to use huge pages is obeyed for memfds: by the setting for all sizes, or by
-/// the one of the usual size where that does not inherit it.
+/// True when private memory gets huge pages without advice.
+pub fn unasked_huge_pages() -> bool {
+    chosen(c"/sys/kernel/mm/transparent_hugepage/enabled", &["always"]) == Some(true)
+}
+
+/// True when advice to use huge pages is obeyed for memfds.
 pub fn memfd_huge_pages() -> bool {
-    const OBEYED: [&str; 4] = ["always", "within_size", "advise", "force"];
-    chosen(c"/sys/kernel/mm/transparent_hugepage/shmem_enabled", &OBEYED)
-        || chosen(c"/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/shmem_enabled", &OBEYED)
+    const OBEYED: [&str; 3] = ["always", "within_size", "advise"];
+    let all = c"/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+    let usual = c"/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/shmem_enabled";
+    // Two words overrule the setting of the size; otherwise that may leave it to the one for all.
+    match (chosen(all, &["force"]), chosen(all, &["deny"]), chosen(usual, &["inherit"])) {
+        (Some(true), ..) => true,
+        (_, Some(true), _) => false,
+        (_, _, Some(false)) => chosen(usual, &OBEYED) == Some(true),
+        _ => chosen(all, &OBEYED) == Some(true),
+    }
 }
 
-/// True when the setting that stands in brackets in `path` is one of `words`.
-fn chosen(path: &CStr, words: &[&str]) -> bool {
-    let Ok(text) = read_file(path) else { return false };
-    let Ok(text) = std::str::from_utf8(&text) else { return false };
-    let bracketed = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
-    bracketed.is_some_and(|(word, _)| words.contains(&word))
+/// Whether the setting that stands in brackets in `path` is one of `words`; None without it.
+fn chosen(path: &CStr, words: &[&str]) -> Option<bool> {
+    let text = read_file(path).ok()?;
+    let text = std::str::from_utf8(&text).ok()?;
+    let (word, _) = text.split_once('[')?.1.split_once(']')?;
+    Some(words.contains(&word))
 }
 
 /// Opens a file to read, or gives errno.

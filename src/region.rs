@@ -2,10 +2,11 @@
 //! MemoryRegion: a guest address range, its mapping, what backs it, and how it was asked for.
 
 use crate::address::{GuestRange, is_aligned};
-use crate::backing::{Backing, BackingFile, FileUse, page_size};
+use crate::backing::{Backing, BackingFile, FileUse};
 use crate::error::{Error, Result};
 use crate::handle::{Pool, Pooled, Ref};
 use crate::mapping::{Advice, Content, Mapping, Placement};
+use crate::proc::page_size;
 use crate::proc::{self, MemoryKind};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU32, Ordering};

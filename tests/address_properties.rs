@@ -4,10 +4,10 @@
 //! over small models; these range over all of the address space, with real memory behind it.
 
 use guestmem::address::{GuestRange, fits, is_aligned, next_congruent};
-use guestmem::backing::page_size;
 use guestmem::error::{Error, Result};
 use guestmem::handle::Ref;
 use guestmem::memory::GuestMemory;
+use guestmem::proc::page_size;
 use guestmem::region::{RegionOptions, Source};
 use guestmem::table::{Span, Table};
 use guestmem::volatile::VolatileSlice;

@@ -8,9 +8,10 @@
 
 use super::region::{NEEDED, guestmem_region, guestmem_region_options, options_in};
 use super::{array_in, call, print_no_panics, region_of, required, required_buffer, set};
+use crate::alloc::vec_of;
 use crate::error::{Error, Result};
 use crate::handle::{Ref, Slot};
-use crate::memory::{GuestMemory, vec_of};
+use crate::memory::GuestMemory;
 use crate::region::{MemoryRegion, RegionOptions};
 use std::ffi::c_int;
 use std::ptr::null_mut;

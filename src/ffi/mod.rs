@@ -93,9 +93,10 @@ pub mod translate;
 pub mod value;
 pub mod version;
 
+use crate::alloc::vec_of;
 use crate::error::{self, Error, Failure, Result};
 use crate::handle::{Slot, lend};
-use crate::memory::{GuestMemory, vec_of};
+use crate::memory::GuestMemory;
 use crate::region::MemoryRegion;
 use memory::guestmem;
 use region::guestmem_region;

@@ -18,8 +18,8 @@ use super::memory::guestmem;
 use super::{
     Plain, call, known_flags, memory, required, required_buffer, set, struct_in, text_out,
 };
+use crate::alloc::vec_of;
 use crate::error::{Error, Result};
-use crate::memory::vec_of;
 use crate::snapshot::metadata::MAX_TEXT;
 use crate::snapshot::restore::{restore_from, restore_from_fd};
 use crate::snapshot::{SnapshotOptions, snapshot_to, snapshot_to_fd};

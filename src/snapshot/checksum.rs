@@ -5,8 +5,8 @@
 //! is always that of a private copy, and the very same copy is written, or put into guest memory.
 
 use super::metadata::{CHUNK_SIZE, Chunk, Metadata};
+use crate::alloc::vec_of;
 use crate::error::{Error, Result};
-use crate::memory::vec_of;
 
 /// Takes bytes: how many of them, at least one, or an errno.
 pub type Write<'a> = &'a mut dyn FnMut(&[u8]) -> std::result::Result<usize, i32>;

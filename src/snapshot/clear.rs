@@ -4,8 +4,9 @@
 use super::extents;
 use super::metadata::DataRange;
 use crate::address::{align_down, next_congruent};
-use crate::backing::{Backing, page_size};
+use crate::backing::Backing;
 use crate::error::{Error, Result};
+use crate::proc::page_size;
 use crate::region::MemoryRegion;
 use crate::volatile;
 

@@ -14,10 +14,11 @@
 
 use super::metadata::DataRange;
 use crate::address::{align_down, next_congruent};
-use crate::backing::{Backing, page_size};
+use crate::alloc::vec_of;
+use crate::backing::Backing;
 use crate::error::{Error, Result, errno};
-use crate::fd_io::pread_some;
-use crate::memory::vec_of;
+use crate::file::{self, pread_some};
+use crate::proc::page_size;
 use crate::proc::{self, Area, MemoryKind};
 use crate::region::MemoryRegion;
 use crate::volatile;
@@ -249,14 +250,7 @@ enum Keeping {
 }
 
 fn file_system(file: &OwnedFd) -> Result<Keeping> {
-    let mut stat = std::mem::MaybeUninit::<libc::statfs>::uninit();
-    // SAFETY: `stat` is ours to write; it is read only after success.
-    let stat = unsafe {
-        if libc::fstatfs(file.as_raw_fd(), stat.as_mut_ptr()) != 0 {
-            return Err(Error::last_os("fstatfs"));
-        }
-        stat.assume_init()
-    };
+    let stat = file::statfs(file.as_raw_fd()).map_err(|errno| Error::from_os("fstatfs", errno))?;
     Ok(match stat.f_type {
         libc::HUGETLBFS_MAGIC => Keeping::HugePages(stat.f_bsize as u64),
         // Its server answers, which does not know of pages that were written by memory access.

@@ -3,8 +3,8 @@
 //! would outgrow it, the smallest holes become data, as few as will do.
 
 use super::metadata::{DataRange, Metadata, range_text};
+use crate::alloc::vec_of;
 use crate::error::{Error, Result};
-use crate::memory::vec_of;
 
 /// Bytes of text that everything outside the regions takes at the most.
 const FRAME_TEXT: u64 = 256;

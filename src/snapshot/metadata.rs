@@ -2,7 +2,7 @@
 //! What a snapshot says about itself: which regions there are, which ranges of them it holds, and
 //! a checksum for each chunk of these. Written here as JSON, read back by [`super::parse`].
 
-use crate::describe::Text;
+use crate::alloc::Text;
 use crate::error::{Error, Result};
 use std::io::Write;
 use std::ops::Range;

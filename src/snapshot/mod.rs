@@ -18,13 +18,16 @@ pub mod packed;
 pub mod parse;
 pub mod restore;
 
-use crate::backing::{Backing, page_size};
+use crate::alloc::vec_of;
+use crate::backing::Backing;
 use crate::error::{Error, Result, errno};
-use crate::fd_io::{QuietSignals, write_some};
+use crate::file::{self, write_some};
 use crate::handle::Ref;
-use crate::memory::{GuestMemory, vec_of};
+use crate::memory::GuestMemory;
 use crate::proc;
+use crate::proc::page_size;
 use crate::region::MemoryRegion;
+use crate::signals::QuietSignals;
 use checksum::Write;
 use metadata::{CHUNK_SIZE, MAX_TEXT, Metadata, RegionRecord};
 use std::os::fd::RawFd;
@@ -167,14 +170,7 @@ fn refuse_backing(regions: &[Ref<MemoryRegion>], fd: RawFd) -> Result<()> {
 }
 
 fn stat(fd: RawFd) -> Result<libc::stat> {
-    let mut stat = std::mem::MaybeUninit::uninit();
-    // SAFETY: `stat` is ours to write; it is read only after success.
-    unsafe {
-        if libc::fstat(fd, stat.as_mut_ptr()) != 0 {
-            return Err(Error::Io { errno: errno(), completed: 0 });
-        }
-        Ok(stat.assume_init())
-    }
+    file::stat(fd).map_err(|errno| Error::Io { errno, completed: 0 })
 }
 
 /// Waits until what was written is on its disk.

@@ -6,9 +6,9 @@ use super::Progress;
 use super::checksum::{Write, checksum, chunk_buffer};
 use super::fold::Hole;
 use super::metadata::{Chunk, DataRange, Metadata};
+use crate::alloc::vec_of;
 use crate::error::{Error, Result};
 use crate::handle::Ref;
-use crate::memory::vec_of;
 use crate::region::MemoryRegion;
 use crate::volatile;
 
@@ -115,7 +115,7 @@ impl Out<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backing::page_size;
+    use crate::proc::page_size;
     use crate::region::RegionOptions;
 
     /// Every cut of a range into chunks, around holes in which the memory holds something too.

@@ -5,6 +5,7 @@
 use super::json::{Json, Text};
 use super::metadata::{CHUNK_SIZE, DataRange, MAX_TEXT, Metadata, RegionRecord};
 use crate::address::is_aligned;
+use crate::alloc::push;
 use crate::error::{Error, Result};
 
 /// The smallest page of any Linux system.
@@ -218,12 +219,6 @@ impl Reader {
         }
         Ok(count)
     }
-}
-
-fn push<T>(items: &mut Vec<T>, item: T) -> Result<()> {
-    items.try_reserve(1).map_err(|_| Error::NoMemory("the snapshot's metadata"))?;
-    items.push(item);
-    Ok(())
 }
 
 #[cfg(test)]

@@ -8,10 +8,11 @@
 use super::checksum::{Read, read_chunks};
 use super::metadata::{DataRange, Metadata};
 use super::{Progress, clear, parse, refuse_unfetched, stat};
+use crate::alloc::vec_of;
 use crate::error::{Error, Result, errno};
-use crate::fd_io::{pread_some, read_some};
+use crate::file::{pread_some, read_some};
 use crate::handle::Ref;
-use crate::memory::{GuestMemory, vec_of};
+use crate::memory::GuestMemory;
 use crate::region::MemoryRegion;
 use crate::volatile;
 use std::os::fd::RawFd;

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! Keeping signals from the embedder while a call works.
+
+use std::mem::MaybeUninit;
+
+/// The thread's signal mask as it was, put back when dropped.
+pub struct SignalMask(libc::sigset_t);
+
+impl SignalMask {
+    /// Blocks every signal.
+    pub fn block_all() -> Self {
+        // SAFETY: fills a set of our own.
+        let all = unsafe {
+            let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+            libc::sigfillset(all.as_mut_ptr());
+            all.assume_init()
+        };
+        Self::block(&all)
+    }
+
+    /// Blocks the signals in `set` beside those that are blocked already.
+    pub fn block(set: &libc::sigset_t) -> Self {
+        // SAFETY: both sets are ours; the old one is written by the call, which cannot fail with
+        // these arguments.
+        unsafe {
+            let mut old: libc::sigset_t = std::mem::zeroed();
+            libc::pthread_sigmask(libc::SIG_BLOCK, set, &mut old);
+            SignalMask(old)
+        }
+    }
+}
+
+impl Drop for SignalMask {
+    fn drop(&mut self) {
+        // SAFETY: puts back a mask that the kernel gave.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
+    }
+}
+
+/// While it lives, a closed pipe or a file size limit gives an error and no signal, on kernels
+/// that know no flag for that too. Both signals go to the thread that writes, so blocking them
+/// there and taking back those that came does not touch the rest of the process.
+pub struct QuietSignals {
+    pending_before: libc::sigset_t,
+    /// Whether each of [`QUIET`] was sent, as far as an errno told.
+    noted: [bool; QUIET.len()],
+    _mask: SignalMask,
+}
+
+/// The signals, each with the errno that comes with it.
+const QUIET: [(i32, i32); 2] = [(libc::SIGPIPE, libc::EPIPE), (libc::SIGXFSZ, libc::EFBIG)];
+
+impl QuietSignals {
+    /// Blocks the signals for this thread.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        let pending_before = pending();
+        let set = set_of(&QUIET.map(|(signal, _)| signal));
+        QuietSignals { pending_before, noted: [false; 2], _mask: SignalMask::block(&set) }
+    }
+
+    /// Tells that a write failed. Needed only to keep apart a signal of the embedder's own that
+    /// was waiting all along.
+    pub fn note(&mut self, errno: i32) {
+        for (noted, (_, of_signal)) in self.noted.iter_mut().zip(QUIET) {
+            *noted |= errno == of_signal;
+        }
+    }
+}
+
+impl Drop for QuietSignals {
+    fn drop(&mut self) {
+        for (noted, (signal, _)) in self.noted.into_iter().zip(QUIET) {
+            let before = holds(&self.pending_before, signal);
+            if !holds(&pending(), signal) || (before && !noted) {
+                continue;
+            }
+            let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            // SAFETY: takes the pending signal, the thread's own before one of the process's;
+            // nothing is written.
+            unsafe { libc::sigtimedwait(&set_of(&[signal]), std::ptr::null_mut(), &at_once) };
+            if before && !holds(&pending(), signal) {
+                // Ours had merged with one that was waiting before.
+                // SAFETY: sends a blocked signal to this thread, where it waits again.
+                unsafe { libc::raise(signal) };
+            }
+        }
+    }
+}
+
+fn holds(set: &libc::sigset_t, signal: i32) -> bool {
+    // SAFETY: reads a set of our own.
+    unsafe { libc::sigismember(set, signal) == 1 }
+}
+
+fn set_of(signals: &[i32]) -> libc::sigset_t {
+    // SAFETY: fills a set of our own.
+    unsafe {
+        let mut set = MaybeUninit::uninit();
+        libc::sigemptyset(set.as_mut_ptr());
+        for &signal in signals {
+            libc::sigaddset(set.as_mut_ptr(), signal);
+        }
+        set.assume_init()
+    }
+}
+
+fn pending() -> libc::sigset_t {
+    // SAFETY: the set is ours to write; the call cannot fail then.
+    unsafe {
+        let mut set = MaybeUninit::zeroed();
+        libc::sigpending(set.as_mut_ptr());
+        set.assume_init()
+    }
+}
