@@ -34,8 +34,7 @@ fn write_memory(text: &mut Text, mem: &GuestMemory) -> std::io::Result<()> {
     let mut resident = 0;
     for (index, entry) in mem.table().entries().iter().enumerate() {
         text.write_all(separator(index).as_bytes())?;
-        let Ok(region) = entry.region() else { continue };
-        resident += write_region(text, region)?;
+        resident += write_region(text, entry.region())?;
     }
     write!(text, "],\"resident\":{resident}}}")
 }

@@ -50,11 +50,11 @@ pub enum Error {
     Metadata(&'static str),
     #[error("{0}")]
     Mismatch(&'static str),
-    #[error("the data ends after {completed:#x} bytes")]
+    #[error("there is less of it than the metadata says")]
     SnapshotShort { completed: u64 },
     #[error("more bytes follow where the data should end")]
     SnapshotLong,
-    #[error("the chunk after {completed:#x} bytes of data is damaged")]
+    #[error("a chunk of the data is damaged")]
     Corrupt { completed: u64 },
     #[error("a restore failed half way; only a whole one clears this")]
     Tainted,
@@ -145,6 +145,9 @@ thread_local! {
     // other locals are gone, and a plugin host may unload us while threads live.
     static LAST: Cell<Option<Failure>> = const { Cell::new(None) };
 }
+
+/// The guest range that work is about, kept up to date by the work itself.
+pub type About = Cell<Option<(u64, u64)>>;
 
 /// Records `failure` as the thread's last.
 pub fn set_last(failure: Failure) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! GuestMemory: the set of regions, and what can be asked about it.
 
-use crate::address::{GuestAddress, GuestRange, is_aligned};
+use crate::address::{self, is_aligned};
 use crate::alloc::vec_of;
 use crate::backing::{Backing, BackingFile};
-use crate::error::{Error, Result};
+use crate::error::{About, Error, Result};
 use crate::handle::{Pool, Pooled, Ref};
 use crate::policy;
 use crate::region::{MemoryRegion, RegionOptions, Source};
@@ -47,19 +47,29 @@ impl GuestMemory {
     /// Memory of new regions, in ascending order. Those without a backing of their own share one
     /// memfd, laid out in order without gaps; huge pages have a memfd for each size.
     pub fn new(options: &[RegionOptions]) -> Result<Ref<Self>> {
-        check_order(options)?;
+        Self::new_about(options, &About::default())
+    }
+
+    /// As [`GuestMemory::new`]; `about` is left with the range of the region that was refused, if
+    /// it was one.
+    pub fn new_about(options: &[RegionOptions], about: &About) -> Result<Ref<Self>> {
+        check_order(options, about)?;
         for option in options {
+            about.set(option.about());
             option.check_alignment()?;
         }
+        about.set(None);
         let mut layout = MemfdLayout::new(options)?;
         let mut regions = vec_of(options.len())?;
         for option in options {
+            about.set(option.about());
             let backing = match layout.backing(option)? {
                 Some(backing) => backing,
                 None => MemoryRegion::own_backing(option)?,
             };
             regions.push(MemoryRegion::with_backing(option, backing)?);
         }
+        about.set(None);
         Self::of_sorted(regions)
     }
 
@@ -83,7 +93,8 @@ impl GuestMemory {
     /// Puts a table of `regions` in force. Readers see the old one or the new one, whole.
     fn publish(&self, regions: Vec<Ref<MemoryRegion>>) -> Result<()> {
         let mut entries = vec_of(regions.len())?;
-        entries.extend(regions.iter().map(|region| Entry::of(region)));
+        // SAFETY: the memory holds references to its regions.
+        entries.extend(regions.iter().map(|region| unsafe { Entry::of(region) }));
         let mut table = vec_of(1)?;
         table.push(Table::new(entries)?);
         let mut state = self.lock();
@@ -130,21 +141,21 @@ impl GuestMemory {
 
     /// The region with this index in ascending order.
     pub fn region(&self, index: usize) -> Result<&MemoryRegion> {
-        self.table().entries().get(index).ok_or(Error::NotFound)?.region()
+        Ok(self.table().entries().get(index).ok_or(Error::NotFound)?.region())
     }
 
     /// The region that holds `addr`, and the distance of `addr` from its start.
     pub fn find_region(&self, addr: u64) -> Result<(&MemoryRegion, u64)> {
         let entry = self.table().find(addr)?;
         let offset = entry.range().offset_of(addr).ok_or(Error::InvalidAddress)?;
-        Ok((entry.region()?, offset))
+        Ok((entry.region(), offset))
     }
 
     /// `addr + offset`, if that lies in a region.
     pub fn checked_offset(&self, addr: u64, offset: u64) -> Result<u64> {
-        let sum = GuestAddress(addr).checked_add(offset).ok_or(Error::InvalidRange)?;
-        self.table().find(sum.0)?;
-        Ok(sum.0)
+        let sum = address::add(addr, offset)?;
+        self.table().find(sum)?;
+        Ok(sum)
     }
 
     /// The file behind `addr`, and where `addr` lies in it.
@@ -159,18 +170,16 @@ impl GuestMemory {
     /// The file behind the address `offset` bytes above the lowest region's start.
     pub fn file_at_offset(&self, offset: u64) -> Result<RawFd> {
         let lowest = self.table().entries().first().ok_or(Error::InvalidAddress)?;
-        let addr = GuestAddress(lowest.range().start()).checked_add(offset);
-        Ok(self.file_at(addr.ok_or(Error::InvalidRange)?.0)?.0)
+        Ok(self.file_at(address::add(lowest.range().start(), offset)?)?.0)
     }
 
     /// Frees the pages of a range within one region; they read as zeros afterwards.
     pub fn remove_range(&self, addr: u64, count: u64) -> Result<()> {
         let (region, offset) = self.find_region(addr)?;
-        let range = GuestRange::new(addr, count).map_err(|error| match error {
-            Error::InvalidSize => error,
-            _ => Error::InvalidRange,
-        })?;
-        if !region.range().holds(addr, range.size()) {
+        if count == 0 {
+            return Err(Error::InvalidSize);
+        }
+        if !region.range().holds(addr, count) {
             return Err(Error::InvalidRange);
         }
         if !is_aligned(addr, region.page_size()) || !is_aligned(count, region.page_size()) {
@@ -206,11 +215,13 @@ impl GuestMemory {
     }
 }
 
-fn check_order(options: &[RegionOptions]) -> Result<()> {
+fn check_order(options: &[RegionOptions], about: &About) -> Result<()> {
     for option in options {
+        about.set(option.about());
         option.range()?;
     }
     for pair in options.windows(2) {
+        about.set(pair[1].about());
         if pair[1].guest_addr < pair[0].guest_addr {
             return Err(Error::Unsorted);
         }

@@ -37,13 +37,27 @@ pub enum Source {
     },
     /// Memory that the caller mapped.
     Caller {
-        /// Its first byte.
-        host: *mut u8,
+        /// Where it lies.
+        memory: CallerMemory,
         /// The file behind it and the offset in that.
         file: Option<(RawFd, u64)>,
         /// The caller mapped it private.
         private: bool,
     },
+}
+
+/// The first byte of memory that the caller mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallerMemory(*mut u8);
+
+impl CallerMemory {
+    /// Takes the caller at its word.
+    ///
+    /// # Safety
+    /// As much memory as the region is to have is mapped there, and stays so while it lives.
+    pub unsafe fn new(host: *mut u8) -> Self {
+        CallerMemory(host)
+    }
 }
 
 /// A region as it was asked for.
@@ -74,6 +88,11 @@ impl RegionOptions {
         RegionOptions { guest_addr, size, align, source, read_only, populate, purpose }
     }
 
+    /// What to tell of a failure that this region is at fault for.
+    pub fn about(&self) -> Option<(u64, u64)> {
+        Some((self.guest_addr, self.size))
+    }
+
     /// The guest addresses asked for.
     pub fn range(&self) -> Result<GuestRange> {
         GuestRange::new(self.guest_addr, self.size)
@@ -89,8 +108,8 @@ impl RegionOptions {
         if self.align != 0 && !self.align.is_power_of_two() {
             return Err(Error::NotAligned("align is not a power of two"));
         }
-        if let Source::Caller { host, .. } = self.source
-            && !is_aligned(host as u64, self.align.max(page_size()))
+        if let Source::Caller { memory, .. } = self.source
+            && !is_aligned(memory.0 as u64, self.align.max(page_size()))
         {
             return Err(Error::NotAligned("host_addr is not a multiple of align or of a page"));
         }
@@ -186,21 +205,19 @@ impl MemoryRegion {
         let range = options.range()?;
         let page_size = backing.file().map_or_else(page_size, |(file, _)| file.page_size());
         check_page_aligned(options, page_size)?;
-        let content = match &backing {
-            Backing::Shared { file, offset } => Content::Shared { fd: file.fd(), offset: *offset },
-            Backing::CopyOnWrite { file, offset } => {
-                Content::CopyOnWrite { fd: file.fd(), offset: *offset }
+        let place = placement(options, page_size);
+        let map = |content| Mapping::new(content, range.size(), options.read_only, place);
+        let mapping = match (&backing, options.source) {
+            (Backing::Shared { file, offset }, _) => {
+                map(Content::Shared { fd: file.fd(), offset: *offset })?
             }
-            Backing::Anonymous | Backing::Caller { .. } => Content::Anonymous,
-        };
-        let mapping = match options.source {
-            Source::Caller { host, .. } => {
-                Mapping::of_caller(host, range.size(), options.read_only)
+            (Backing::CopyOnWrite { file, offset }, _) => {
+                map(Content::CopyOnWrite { fd: file.fd(), offset: *offset })?
             }
-            _ => {
-                let place = placement(options, page_size);
-                Mapping::new(content, range.size(), options.read_only, place)?
+            (Backing::Caller { .. }, Source::Caller { memory, .. }) => {
+                Mapping::of_caller(memory.0, range.size(), options.read_only)
             }
+            (Backing::Anonymous | Backing::Caller { .. }, _) => map(Content::Anonymous)?,
         };
         if options.populate {
             mapping.populate(page_size)?;
@@ -250,11 +267,11 @@ impl MemoryRegion {
     pub fn remove(&self, offset: u64, len: u64) -> Result<()> {
         match &self.backing {
             Backing::Shared { file, offset: start } => file.punch_hole(start + offset, len),
-            Backing::Anonymous => self.mapping.discard(offset, len),
-            Backing::CopyOnWrite { .. } => {
-                self.mapping.replace_with_zeros(offset, len)?;
-                self.apply_again(offset, len)
+            // Before Linux 5.18 locked pages cannot be discarded, but replaced.
+            Backing::Anonymous => {
+                self.mapping.discard(offset, len).or_else(|_| self.replace_with_zeros(offset, len))
             }
+            Backing::CopyOnWrite { .. } => self.replace_with_zeros(offset, len),
             Backing::Caller { file, offset: start } => {
                 self.remove_of_caller(file.as_deref(), *start, offset, len)
             }
@@ -274,7 +291,10 @@ impl MemoryRegion {
                 .mapping
                 .remove(offset, len)
                 .map_err(|_| Error::Unsupported("the file behind the caller's memory is needed")),
-            (MemoryKind::PrivateAnonymous, _) => self.mapping.discard(offset, len),
+            (MemoryKind::PrivateAnonymous, _) => self
+                .mapping
+                .discard(offset, len)
+                .map_err(|_| Error::Unsupported("the kernel cannot discard these pages")),
             (MemoryKind::PrivateFile, _) => {
                 Err(Error::Unsupported("a private mapping of the caller's file keeps its contents"))
             }
@@ -299,7 +319,8 @@ impl MemoryRegion {
         self.advice.load(Ordering::Relaxed) & (1 << advice as u32) != 0
     }
 
-    fn apply_again(&self, offset: u64, len: u64) -> Result<()> {
+    fn replace_with_zeros(&self, offset: u64, len: u64) -> Result<()> {
+        self.mapping.replace_with_zeros(offset, len)?;
         for advice in [Advice::HugePages, Advice::Lock, Advice::DontFork, Advice::Mergeable] {
             if self.has(advice) {
                 self.mapping.apply(advice, offset, len)?;

@@ -7,10 +7,10 @@
 //! and read as zeros until written.
 
 use super::region::{NEEDED, guestmem_region, guestmem_region_options, options_in};
-use super::{array_in, call, print_no_panics, region_of, required, required_buffer, set};
+use super::{array_in, call, call_about, print_no_panics, required, required_buffer, set, slot};
 use crate::alloc::vec_of;
-use crate::error::{Error, Result};
-use crate::handle::{Ref, Slot};
+use crate::error::{About, Error, Result};
+use crate::handle::Ref;
 use crate::memory::GuestMemory;
 use crate::region::{MemoryRegion, RegionOptions};
 use std::ffi::c_int;
@@ -55,12 +55,12 @@ pub unsafe extern "C" fn guestmem_new(
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
-        create(out, || {
+        create(out, |about| {
             let plain =
                 |range: guestmem_range| Ok(RegionOptions::plain(range.guest_addr, range.size));
             required_buffer(ranges, count)?;
             required(out)?;
-            GuestMemory::new(&array_in(ranges, count, plain)?)
+            GuestMemory::new_about(&array_in(ranges, count, plain)?, about)
         })
     }
 }
@@ -93,10 +93,10 @@ pub unsafe extern "C" fn guestmem_new_with_options(
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
-        create(out, || {
+        create(out, |about| {
             required_buffer(options, count)?;
             required(out)?;
-            GuestMemory::new(&all_options_in(options, count, option_size)?)
+            GuestMemory::new_about(&all_options_in(options, count, option_size)?, about)
         })
     }
 }
@@ -144,13 +144,13 @@ pub unsafe extern "C" fn guestmem_from_regions(
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers and handles.
     unsafe {
-        create(out, || {
+        create(out, |_| {
             let shared = |region| -> Result<Ref<MemoryRegion>> {
-                Ref::share_raw(region_of(region)).ok_or(Error::BadHandle)
+                Ref::share_raw(slot::<_, MemoryRegion>(region)).ok_or(Error::BadHandle)
             };
-            required_buffer(regions, count)?;
+            let regions = array_in(regions, count, shared)?;
             required(out)?;
-            GuestMemory::from_regions(array_in(regions, count, shared)?)
+            GuestMemory::from_regions(regions)
         })
     }
 }
@@ -165,7 +165,8 @@ pub unsafe extern "C" fn guestmem_ref(mem: *mut guestmem) -> *mut guestmem {
     let mut same = null_mut();
     call(None, || {
         // SAFETY: the caller keeps to the manual for its handle.
-        let shared = unsafe { Ref::share_raw(slot_of(mem)) }.ok_or(Error::BadHandle)?;
+        let shared =
+            unsafe { Ref::share_raw(slot::<_, GuestMemory>(mem)) }.ok_or(Error::BadHandle)?;
         same = shared.into_raw().cast();
         Ok(())
     });
@@ -183,14 +184,10 @@ pub unsafe extern "C" fn guestmem_unref(mem: *mut guestmem) {
     }
     call(None, || {
         // SAFETY: the caller keeps to the manual for its handle.
-        let mem = unsafe { Ref::from_raw(slot_of(mem)) }.ok_or(Error::BadHandle)?;
+        let mem = unsafe { Ref::from_raw(slot::<_, GuestMemory>(mem)) }.ok_or(Error::BadHandle)?;
         drop(mem);
         Ok(())
     });
-}
-
-fn slot_of(mem: *mut guestmem) -> *mut Slot<GuestMemory> {
-    mem.cast()
 }
 
 /// Runs a constructor and hands its memory out.
@@ -199,14 +196,15 @@ fn slot_of(mem: *mut guestmem) -> *mut Slot<GuestMemory> {
 /// `out` is NULL, which `make` refuses, or can be written.
 unsafe fn create(
     out: *mut *mut guestmem,
-    make: impl FnOnce() -> Result<Ref<GuestMemory>>,
+    make: impl FnOnce(&About) -> Result<Ref<GuestMemory>>,
 ) -> c_int {
     print_no_panics();
     // SAFETY: `out` can be written where it is not NULL.
     unsafe {
         set(out, null_mut());
-        call(None, || {
-            out.write(make()?.into_raw().cast());
+        let about = About::default();
+        call_about(&about, || {
+            out.write(make(&about)?.into_raw().cast());
             Ok(())
         })
     }

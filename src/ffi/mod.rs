@@ -23,8 +23,8 @@
 //!   range, alignment, read-only. guestmem_last_error_message() says it in words. errno is left as
 //!   it was, nothing is printed, no signal is raised and no handler installed.
 //!   A struct travels as pointer and size: pass sizeof. A shorter (older) struct is padded with
-//!   zeros; what a longer (newer) one has beyond the library's must be zero. All-zero options are
-//!   always a sensible default. Unknown flag bits and enum values are refused.
+//!   zeros; what a longer (newer) one has beyond the library's must be zero (and is zeroed, where
+//!   the library fills it). All-zero options are always a sensible default. Unknown flag bits and enum values are refused.
 //!
 //! Ownership
 //!   guestmem_new(), guestmem_new_with_options(), guestmem_from_regions() and guestmem_ref() give
@@ -94,13 +94,10 @@ pub mod value;
 pub mod version;
 
 use crate::alloc::vec_of;
-use crate::error::{self, Error, Failure, Result};
+use crate::error::{self, About, Error, Failure, Result};
 use crate::handle::{Slot, lend};
 use crate::memory::GuestMemory;
-use crate::region::MemoryRegion;
 use memory::guestmem;
-use region::guestmem_region;
-use std::cell::Cell;
 use std::ffi::{c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
@@ -112,11 +109,11 @@ use std::sync::Once;
 #[cold]
 #[inline(never)]
 fn call(range: Option<(u64, u64)>, body: impl FnOnce() -> Result<()>) -> c_int {
-    call_about(&Cell::new(range), body)
+    call_about(&About::new(range), body)
 }
 
 /// As [`call`], where only the work tells which range it is about.
-fn call_about(range: &Cell<Option<(u64, u64)>>, body: impl FnOnce() -> Result<()>) -> c_int {
+fn call_about(range: &About, body: impl FnOnce() -> Result<()>) -> c_int {
     match guarded(range, body) {
         Ok(()) => status::GUESTMEM_OK,
         Err(error) => status::code(error),
@@ -125,10 +122,10 @@ fn call_about(range: &Cell<Option<(u64, u64)>>, body: impl FnOnce() -> Result<()
 
 /// As [`call`], for functions that return something else than a code: `otherwise` on failure.
 fn value_or<T>(otherwise: T, body: impl FnOnce() -> Result<T>) -> T {
-    guarded(&Cell::new(None), body).unwrap_or(otherwise)
+    guarded(&About::default(), body).unwrap_or(otherwise)
 }
 
-fn guarded<T>(range: &Cell<Option<(u64, u64)>>, body: impl FnOnce() -> Result<T>) -> Result<T> {
+fn guarded<T>(range: &About, body: impl FnOnce() -> Result<T>) -> Result<T> {
     let saved = error::errno();
     let _uncancelled = Uncancelled::new();
     let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
@@ -188,12 +185,9 @@ unsafe fn memory<'a>(mem: *const guestmem) -> Result<&'a GuestMemory> {
     unsafe { lend(mem.cast::<Slot<GuestMemory>>()) }.ok_or(Error::BadHandle)
 }
 
-/// The region behind a handle.
-///
-/// # Safety
-/// See [`lend`].
-unsafe fn region_of(region: *mut guestmem_region) -> *mut Slot<MemoryRegion> {
-    region.cast()
+/// The slot that a handle points to, if it is one.
+fn slot<T, U>(handle: *mut T) -> *mut Slot<U> {
+    handle.cast()
 }
 
 /// Sets an output that may be NULL.
@@ -276,13 +270,10 @@ unsafe fn struct_out<T: Plain>(to: *mut T, size: usize, value: T) {
     }
 }
 
-/// Refuses a size that no version of an output struct has.
+/// Refuses an output struct without room.
 fn check_out_size<T>(to: *const T, size: usize) -> Result<()> {
     required(to)?;
-    match size {
-        1..=MAX_STRUCT => Ok(()),
-        _ => Err(Error::InvalidArgument("not a size that the struct can have")),
-    }
+    if size == 0 { Err(Error::InvalidArgument("a struct of size 0")) } else { Ok(()) }
 }
 
 /// Text for the caller, in memory that `guestmem_free` takes.

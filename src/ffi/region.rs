@@ -3,12 +3,14 @@
 //!
 //! A region is reference-counted by itself and may be in several memories at once.
 
-use super::{Plain, call, known_flags, print_no_panics, region_of, required, set, struct_in};
+use super::{
+    Plain, call, call_about, known_flags, print_no_panics, required, set, slot, struct_in,
+};
 use crate::address::fits;
-use crate::error::{Error, Result};
+use crate::error::{About, Error, Result};
 use crate::handle::Ref;
 use crate::proc;
-use crate::region::{MemoryRegion, RegionOptions, Source};
+use crate::region::{CallerMemory, MemoryRegion, RegionOptions, Source};
 use std::ffi::{c_int, c_void};
 use std::mem::offset_of;
 use std::ptr::null_mut;
@@ -135,7 +137,9 @@ fn source(options: &guestmem_region_options) -> Result<Source> {
             return Err(Error::InvalidArgument("host_addr is NULL, or its end would wrap"));
         }
         let file = has(GUESTMEM_REGION_FD).then_some((fd, offset));
-        return Ok(Source::Caller { host, file, private });
+        // SAFETY: the manual asks the caller for just that.
+        let memory = unsafe { CallerMemory::new(host) };
+        return Ok(Source::Caller { memory, file, private });
     }
     Ok(match (has(GUESTMEM_REGION_FD), private) {
         (true, private) => Source::File { fd, offset, private },
@@ -212,10 +216,12 @@ pub unsafe extern "C" fn guestmem_region_new(
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         set(out, null_mut());
-        call(None, || {
+        let about = About::default();
+        call_about(&about, || {
             required(options)?;
             required(out)?;
             let options = options_in(options, option_size)?;
+            about.set(options.about());
             out.write(MemoryRegion::new(&options)?.into_raw().cast());
             Ok(())
         })
@@ -232,7 +238,8 @@ pub unsafe extern "C" fn guestmem_region_ref(region: *mut guestmem_region) -> *m
     let mut same = null_mut();
     call(None, || {
         // SAFETY: the caller keeps to the manual for its handle.
-        let shared = unsafe { Ref::share_raw(region_of(region)) }.ok_or(Error::BadHandle)?;
+        let shared =
+            unsafe { Ref::share_raw(slot::<_, MemoryRegion>(region)) }.ok_or(Error::BadHandle)?;
         same = shared.into_raw().cast();
         Ok(())
     });
@@ -249,7 +256,8 @@ pub unsafe extern "C" fn guestmem_region_unref(region: *mut guestmem_region) {
     }
     call(None, || {
         // SAFETY: the caller keeps to the manual for its handle.
-        let region = unsafe { Ref::from_raw(region_of(region)) }.ok_or(Error::BadHandle)?;
+        let region =
+            unsafe { Ref::from_raw(slot::<_, MemoryRegion>(region)) }.ok_or(Error::BadHandle)?;
         drop(region);
         Ok(())
     });

@@ -8,9 +8,8 @@ use super::memory::{guestmem, guestmem_range};
 use super::slice::guestmem_slice;
 use super::status::GUESTMEM_OK;
 use super::{call, call_about, memory, required, required_buffer, set};
-use crate::error::{Error, Result};
+use crate::error::{About, Error, Result};
 use crate::table::{Span, Table};
-use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
@@ -249,7 +248,8 @@ pub unsafe extern "C" fn guestmem_get_slice(
     }
 }
 
-/// Translates a range that may run on through regions that touch: DMA-level. Any thread.
+/// Translates a range that may run on through regions that touch: DMA-level. Read-only regions too:
+/// the slices there must not be written. Any thread.
 ///
 /// @param mem    a memory.
 /// @param addr   first guest address.
@@ -281,13 +281,14 @@ pub unsafe extern "C" fn guestmem_get_slices(
             let mem = memory(mem)?;
             required_buffer(out, cap)?;
             required(count)?;
-            chain(mem.table(), &raw const range, 1, out, cap, count, &Cell::new(None))
+            chain(mem.table(), &raw const range, 1, out, cap, count, &About::default())
         })
     }
 }
 
 /// Translates a descriptor chain in one call: several ranges, each of which may run on through
-/// regions that touch. DMA-level; the error detail names the range that was refused. Any thread.
+/// regions that touch. DMA-level. Read-only regions too: the slices there must not be written. The
+/// error detail names the range that was refused. Any thread.
 ///
 /// @param mem     a memory.
 /// @param ranges  the ranges; each is fetched anew for the answer, so the array must not change
@@ -316,7 +317,7 @@ pub unsafe extern "C" fn guestmem_translate(
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         set(count, 0);
-        let about = Cell::new(None);
+        let about = About::default();
         call_about(&about, || {
             let mem = memory(mem)?;
             required_buffer(ranges, n)?;
@@ -338,12 +339,12 @@ unsafe fn chain(
     out: *mut guestmem_slice,
     cap: usize,
     count: *mut usize,
-    about: &Cell<Option<(u64, u64)>>,
+    about: &About,
 ) -> Result<()> {
     let mut needed = 0;
     for index in 0..n {
         // SAFETY: within the caller's array.
-        let range = unsafe { ranges.add(index).read() };
+        let range = unsafe { ranges.add(index).read_unaligned() };
         about.set(Some((range.guest_addr, range.size)));
         needed += span_of(table, range)?.slice_count();
     }
@@ -355,9 +356,11 @@ unsafe fn chain(
     let mut next = 0;
     for index in 0..n {
         // SAFETY: within the caller's array.
-        let range = unsafe { ranges.add(index).read() };
+        let range = unsafe { ranges.add(index).read_unaligned() };
         for slice in span_of(table, range)?.slices() {
             if next == cap {
+                // SAFETY: writable by contract.
+                unsafe { count.write(0) };
                 return Err(Error::InvalidArgument("the ranges changed during the call"));
             }
             // SAFETY: below the capacity that the caller gave.

@@ -71,7 +71,7 @@ impl<'a> Restore<'a> {
         let Some((position, end)) = bounds(fd)? else { return Ok(false) };
         let (size, available) = (self.metadata.data_size(), end.saturating_sub(position));
         if available < size {
-            return Err(Error::SnapshotShort { completed: available });
+            return Err(Error::SnapshotShort { completed: 0 });
         }
         if available > size && !more_follows {
             return Err(Error::SnapshotLong);
@@ -84,7 +84,8 @@ impl<'a> Restore<'a> {
                 at += read as u64;
                 Ok(read)
             };
-            read_chunks(&self.metadata, &mut read, |_, _| Ok(()), |_| Ok(()))?;
+            read_chunks(&self.metadata, &mut read, |_, _| Ok(()), |_| Ok(()))
+                .map_err(before_any_was_moved)?;
         }
         Ok(true)
     }
@@ -141,6 +142,16 @@ impl<'a> Restore<'a> {
             stale.push(clear::stale(region, self.metadata.ranges_of(record))?);
         }
         Ok(stale)
+    }
+}
+
+/// A failure of the pass that only checks.
+fn before_any_was_moved(error: Error) -> Error {
+    match error {
+        Error::SnapshotShort { .. } => Error::SnapshotShort { completed: 0 },
+        Error::Corrupt { .. } => Error::Corrupt { completed: 0 },
+        Error::Io { errno, .. } => Error::Io { errno, completed: 0 },
+        other => other,
     }
 }
 

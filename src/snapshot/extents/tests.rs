@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::handle::Ref;
-use crate::region::{RegionOptions, Source};
+use crate::region::{CallerMemory, RegionOptions, Source};
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::os::fd::FromRawFd;
@@ -85,7 +85,9 @@ impl Mapped {
 
     fn source(&self, file: Option<&File>, private: bool) -> Source {
         let file = file.map(|file| (file.as_raw_fd(), page_size()));
-        Source::Caller { host: self.0, file, private }
+        // SAFETY: it is unmapped when `self` goes, after the region.
+        let memory = unsafe { CallerMemory::new(self.0) };
+        Source::Caller { memory, file, private }
     }
 }
 
