@@ -11,6 +11,7 @@ INCLUDEDIR ?= $(PREFIX)/include
 CARGO ?= cargo
 INSTALL ?= install
 STRIP ?= strip
+OBJCOPY ?= objcopy
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 ABI := $(firstword $(subst ., ,$(VERSION)))
@@ -42,7 +43,7 @@ $(SHARED): $(SHIP)/release/libguestmem.so
 $(STATIC): $(SHIP)/release/libguestmem.a
 	@mkdir -p build
 	$(LD) -r -o build/guestmem.o --whole-archive $<
-	objcopy --wildcard --keep-global-symbol='guestmem_*' --remove-section=.llvmbc \
+	$(OBJCOPY) --wildcard --keep-global-symbol='guestmem_*' --remove-section=.llvmbc \
 	    --remove-section=.llvmcmd build/guestmem.o
 	rm -f $@
 	$(AR) rcs $@ build/guestmem.o
@@ -74,7 +75,7 @@ install: $(SHARED) $(STATIC)
 	    target=$$(echo $$file | sed 's,^guestmem.pc,pkgconfig/&,; s,^cmake/,cmake/guestmem/,'); \
 	    sed -e 's,@PREFIX@,$(PREFIX),g' -e 's,@LIBDIR@,$(LIBDIR),g' \
 	        -e 's,@INCLUDEDIR@,$(INCLUDEDIR),g' -e 's,@VERSION@,$(VERSION),g' -e 's,@ABI@,$(ABI),g' \
-	        packaging/$$file.in > $(DESTDIR)$(LIBDIR)/$$target; \
+	        packaging/$$file.in > $(DESTDIR)$(LIBDIR)/$$target || exit 1; \
 	done
 
 # What the C programs are built and run against: an installed library, as a user has it.

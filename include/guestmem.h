@@ -24,8 +24,8 @@
  *   range, alignment, read-only. guestmem_last_error_message() says it in words. errno is left as
  *   it was, nothing is printed, no signal is raised and no handler installed.
  *   A struct travels as pointer and size: pass sizeof. A shorter (older) struct is padded with
- *   zeros; what a longer (newer) one has beyond the library's must be zero. All-zero options are
- *   always a sensible default. Unknown flag bits and enum values are refused.
+ *   zeros; what a longer (newer) one has beyond the library's must be zero (and is zeroed, where
+ *   the library fills it). All-zero options are always a sensible default. Unknown flag bits and enum values are refused.
  *
  * Ownership
  *   guestmem_new(), guestmem_new_with_options(), guestmem_from_regions() and guestmem_ref() give
@@ -37,8 +37,9 @@
  * Threads
  *   Every function may be called from any thread at any time on the same handle, except the last
  *   guestmem_unref(). No access waits for another. No thread outlives a call. No call is a
- *   cancellation point. A forked child must not use handles of its parent that other threads
- *   were using while it was forked.
+ *   cancellation point. The functions that you pass in run on the calling thread and must return:
+ *   no exception and no longjmp may leave them. A child that was forked while other threads were
+ *   using the library may go on accessing memory, but not create, share or release anything.
  *
  * Zero length
  *   Moving 0 bytes succeeds and does nothing when the address is in a region or one past its end.
@@ -1028,7 +1029,8 @@ int guestmem_get_slice(const struct guestmem *mem,
                        struct guestmem_slice *out);
 
 /**
- * Translates a range that may run on through regions that touch: DMA-level. Any thread.
+ * Translates a range that may run on through regions that touch: DMA-level. Read-only regions too:
+ * the slices there must not be written. Any thread.
  *
  * @param mem    a memory.
  * @param addr   first guest address.
@@ -1053,7 +1055,8 @@ int guestmem_get_slices(const struct guestmem *mem,
 
 /**
  * Translates a descriptor chain in one call: several ranges, each of which may run on through
- * regions that touch. DMA-level; the error detail names the range that was refused. Any thread.
+ * regions that touch. DMA-level. Read-only regions too: the slices there must not be written. The
+ * error detail names the range that was refused. Any thread.
  *
  * @param mem     a memory.
  * @param ranges  the ranges; each is fetched anew for the answer, so the array must not change
@@ -1665,9 +1668,11 @@ int guestmem_write_from_memory_at(const struct guestmem *mem,
  * @retval GUESTMEM_E_INVALID_RANGE    the range does not end in the region it starts in.
  * @retval GUESTMEM_E_NOT_ALIGNED      not a multiple of the page size.
  * @retval GUESTMEM_E_READ_ONLY        the region is read-only.
- * @retval GUESTMEM_E_UNSUPPORTED      caller's memory or a file for which the kernel offers no way;
- *   nothing has changed.
+ * @retval GUESTMEM_E_UNSUPPORTED      the kernel offers no way, and nothing has changed: caller's
+ *   memory that is a private mapping of a file, or shared and locked without its fd; a file that
+ *   cannot have holes or is sealed against writing (F_SEAL_WRITE, F_SEAL_FUTURE_WRITE).
  * @retval GUESTMEM_E_NO_MEMORY        the kernel lacked memory for it.
+ * @retval GUESTMEM_E_TOO_LARGE        caller's memory: no descriptor was free to look at it.
  * @retval GUESTMEM_E_OS               a system call failed.
  */
 int guestmem_remove_range(const struct guestmem *mem, uint64_t addr, uint64_t count);
@@ -1925,10 +1930,9 @@ int guestmem_snapshot_write(const struct guestmem *mem,
  *   memory whose missing pages a userfaultfd supplies.
  * @retval GUESTMEM_E_MISMATCH           the snapshot is of other regions.
  * @retval GUESTMEM_E_READ_ONLY          a region is read-only.
- * @retval GUESTMEM_E_SNAPSHOT_SHORT     the data ends after `completed` bytes.
+ * @retval GUESTMEM_E_SNAPSHOT_SHORT     the data ends too early.
  * @retval GUESTMEM_E_SNAPSHOT_LONG      the data goes on after its end.
- * @retval GUESTMEM_E_CORRUPT            a checksum does not match; `completed` bytes before are
- *   good.
+ * @retval GUESTMEM_E_CORRUPT            a checksum does not match.
  * @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno.
  * @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
  * @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
@@ -1962,11 +1966,10 @@ int guestmem_restore(const struct guestmem *mem,
  * @retval GUESTMEM_E_UNSUPPORTED        as guestmem_restore().
  * @retval GUESTMEM_E_MISMATCH           the snapshot is of other regions.
  * @retval GUESTMEM_E_READ_ONLY          a region is read-only.
- * @retval GUESTMEM_E_SNAPSHOT_SHORT     the data ends after `completed` bytes.
+ * @retval GUESTMEM_E_SNAPSHOT_SHORT     the data ends too early.
  * @retval GUESTMEM_E_SNAPSHOT_LONG      the data goes on after its end; memory is tainted unless
  *   there was no data.
- * @retval GUESTMEM_E_CORRUPT            a checksum does not match; `completed` bytes before are
- *   good.
+ * @retval GUESTMEM_E_CORRUPT            a checksum does not match.
  * @retval GUESTMEM_E_IO                 read failed after `completed` bytes: os_errno is its errno,
  *   or EIO when it gave more than there was room for.
  * @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.

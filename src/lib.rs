@@ -13,7 +13,7 @@
 //! - [`volatile`]: the only code that touches guest bytes.
 //! - [`address`]: the only arithmetic that could wrap.
 //! - [`handle`]: counted objects in type-stable memory, which C handles point to.
-//! - [`file`], [`proc`], [`signals`], [`parallel`]: what open files and the system tell, signals
+//! - [`mod@file`], [`proc`], [`signals`], [`parallel`]: what open files and the system tell, signals
 //!   kept from the embedder, short-lived threads.
 //! - [`alloc`], [`error`]: growth that may fail, and what can go wrong.
 

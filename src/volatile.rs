@@ -186,7 +186,9 @@ macro_rules! word {
                     LoadOrder::Acquire => Ordering::Acquire,
                     LoadOrder::SeqCst => Ordering::SeqCst,
                 };
-                // SAFETY: the caller vouches for bytes and alignment.
+                // SAFETY: the caller vouches for bytes and alignment. They may be read-only, where
+                // std promises relaxed loads alone: but on 64-bit processors a load of up to 8
+                // bytes is a load in every order, never a write.
                 unsafe { <$atomic>::from_ptr(src.cast_mut()) }.load(order)
             }
 

@@ -36,8 +36,9 @@
 //! Threads
 //!   Every function may be called from any thread at any time on the same handle, except the last
 //!   guestmem_unref(). No access waits for another. No thread outlives a call. No call is a
-//!   cancellation point. A forked child must not use handles of its parent that other threads
-//!   were using while it was forked.
+//!   cancellation point. The functions that you pass in run on the calling thread and must return:
+//!   no exception and no longjmp may leave them. A child that was forked while other threads were
+//!   using the library may go on accessing memory, but not create, share or release anything.
 //!
 //! Zero length
 //!   Moving 0 bytes succeeds and does nothing when the address is in a region or one past its end.

@@ -39,9 +39,11 @@ const _: () = assert!(
 /// @retval GUESTMEM_E_INVALID_RANGE    the range does not end in the region it starts in.
 /// @retval GUESTMEM_E_NOT_ALIGNED      not a multiple of the page size.
 /// @retval GUESTMEM_E_READ_ONLY        the region is read-only.
-/// @retval GUESTMEM_E_UNSUPPORTED      caller's memory or a file for which the kernel offers no way;
-///   nothing has changed.
+/// @retval GUESTMEM_E_UNSUPPORTED      the kernel offers no way, and nothing has changed: caller's
+///   memory that is a private mapping of a file, or shared and locked without its fd; a file that
+///   cannot have holes or is sealed against writing (F_SEAL_WRITE, F_SEAL_FUTURE_WRITE).
 /// @retval GUESTMEM_E_NO_MEMORY        the kernel lacked memory for it.
+/// @retval GUESTMEM_E_TOO_LARGE        caller's memory: no descriptor was free to look at it.
 /// @retval GUESTMEM_E_OS               a system call failed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_remove_range(

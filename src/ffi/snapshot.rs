@@ -231,10 +231,9 @@ pub unsafe extern "C" fn guestmem_snapshot_write(
 ///   memory whose missing pages a userfaultfd supplies.
 /// @retval GUESTMEM_E_MISMATCH           the snapshot is of other regions.
 /// @retval GUESTMEM_E_READ_ONLY          a region is read-only.
-/// @retval GUESTMEM_E_SNAPSHOT_SHORT     the data ends after `completed` bytes.
+/// @retval GUESTMEM_E_SNAPSHOT_SHORT     the data ends too early.
 /// @retval GUESTMEM_E_SNAPSHOT_LONG      the data goes on after its end.
-/// @retval GUESTMEM_E_CORRUPT            a checksum does not match; `completed` bytes before are
-///   good.
+/// @retval GUESTMEM_E_CORRUPT            a checksum does not match.
 /// @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno.
 /// @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
 /// @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
@@ -280,11 +279,10 @@ pub unsafe extern "C" fn guestmem_restore(
 /// @retval GUESTMEM_E_UNSUPPORTED        as guestmem_restore().
 /// @retval GUESTMEM_E_MISMATCH           the snapshot is of other regions.
 /// @retval GUESTMEM_E_READ_ONLY          a region is read-only.
-/// @retval GUESTMEM_E_SNAPSHOT_SHORT     the data ends after `completed` bytes.
+/// @retval GUESTMEM_E_SNAPSHOT_SHORT     the data ends too early.
 /// @retval GUESTMEM_E_SNAPSHOT_LONG      the data goes on after its end; memory is tainted unless
 ///   there was no data.
-/// @retval GUESTMEM_E_CORRUPT            a checksum does not match; `completed` bytes before are
-///   good.
+/// @retval GUESTMEM_E_CORRUPT            a checksum does not match.
 /// @retval GUESTMEM_E_IO                 read failed after `completed` bytes: os_errno is its errno,
 ///   or EIO when it gave more than there was room for.
 /// @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
