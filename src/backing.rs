@@ -12,6 +12,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 /// The name that the library's memfds bear in /proc.
 const MEMFD_NAME: &CStr = c"guestmem";
 
+/// Not among the standard streams, which a program that closed them may go on writing to.
+const FIRST_FD: RawFd = 3;
+
 /// An open file that regions live in, shared between them.
 #[derive(Debug)]
 pub struct BackingFile {
@@ -116,7 +119,7 @@ impl BackingFile {
             return Err(Error::InvalidArgument("fd_offset is beyond 2^63-1"));
         }
         // SAFETY: fcntl checks the number it is given.
-        let raw = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
+        let raw = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, FIRST_FD) };
         if raw < 0 {
             return Err(match errno() {
                 libc::EBADF => backing("the descriptor is not open", libc::EBADF),
@@ -184,7 +187,14 @@ fn create_memfd(flags: u32) -> file::Outcome<OwnedFd> {
         return Err(errno());
     }
     // SAFETY: a descriptor that was just made and that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+    let fd = unsafe { OwnedFd::from_raw_fd(raw) };
+    if raw >= FIRST_FD {
+        return Ok(fd);
+    }
+    // SAFETY: a plain fcntl on our descriptor.
+    let raw = unsafe { libc::fcntl(raw, libc::F_DUPFD_CLOEXEC, FIRST_FD) };
+    // SAFETY: as above.
+    if raw < 0 { Err(errno()) } else { Ok(unsafe { OwnedFd::from_raw_fd(raw) }) }
 }
 
 fn memfd_error(errno: i32, huge: bool) -> Error {
@@ -199,9 +209,12 @@ fn memfd_error(errno: i32, huge: bool) -> Error {
 
 /// Sets the length of a new memfd, without the signal that a file size limit would send.
 fn set_length(fd: &OwnedFd, size: u64) -> Result<()> {
-    let too_long = Error::TooLarge { why: "the process's file size limit", errno: libc::EFBIG };
-    if size > i64::MAX as u64 || size > file_size_limit()? {
-        return Err(too_long);
+    if size > i64::MAX as u64 {
+        return Err(Error::too_large("no file can be that long"));
+    }
+    if size > file_size_limit()? {
+        let why = "the process's file size limit";
+        return Err(Error::TooLarge { why, errno: libc::EFBIG });
     }
     // SAFETY: a plain system call on our descriptor.
     if unsafe { libc::ftruncate(fd.as_raw_fd(), size as i64) } != 0 {

@@ -5,6 +5,7 @@ use crate::alloc::Text;
 use crate::error::{Error, Result};
 use crate::memory::GuestMemory;
 use crate::policy;
+use crate::proc;
 use crate::region::{MemoryRegion, Source};
 use std::io::Write;
 
@@ -31,16 +32,21 @@ fn write_memory(text: &mut Text, mem: &GuestMemory) -> std::io::Result<()> {
         write!(text, "{}\"{name}\"", separator(index))?;
     }
     write!(text, "],\"tainted\":{},\"regions\":[", mem.is_tainted())?;
+    let areas = proc::resident_areas().unwrap_or_default();
     let mut resident = 0;
     for (index, entry) in mem.table().entries().iter().enumerate() {
         text.write_all(separator(index).as_bytes())?;
-        resident += write_region(text, entry.region())?;
+        resident += write_region(text, entry.region(), &areas)?;
     }
     write!(text, "],\"resident\":{resident}}}")
 }
 
 /// Writes one region. Gives its resident bytes.
-fn write_region(text: &mut Text, region: &MemoryRegion) -> std::io::Result<u64> {
+fn write_region(
+    text: &mut Text,
+    region: &MemoryRegion,
+    areas: &[(u64, u64, u64)],
+) -> std::io::Result<u64> {
     let (range, options) = (region.range(), region.options());
     write!(
         text,
@@ -53,7 +59,9 @@ fn write_region(text: &mut Text, region: &MemoryRegion) -> std::io::Result<u64> 
     if let Some((file, offset)) = region.backing().file() {
         write!(text, ",\"fd\":{},\"fd_offset\":{offset}", file.fd())?;
     }
-    let resident = region.resident().unwrap_or(0);
+    let (host, size) = (region.host() as u64, range.size());
+    let inside = areas.iter().filter(|(start, end, _)| *start < host + size && host < *end);
+    let resident = inside.map(|(_, _, bytes)| bytes).sum::<u64>().min(size);
     write!(
         text,
         ",\"read_only\":{},\"purpose\":{},\"page_size\":{},\"resident\":{resident}}}",

@@ -9,12 +9,13 @@
 //! - [`access`], [`fd_io`]: bytes and values in guest memory; file descriptors straight to it.
 //! - [`memory`]: the set of regions, what can be asked about it; [`describe`], [`policy`].
 //! - [`table`], [`region`]: the lookup table; a region of guest memory.
-//! - [`mapping`], [`backing`]: host mappings; what their bytes live in.
+//! - [`mapping`], [`backing`], [`caller`]: host mappings; what their bytes live in; memory that the
+//!   caller mapped.
 //! - [`volatile`]: the only code that touches guest bytes.
 //! - [`address`]: the only arithmetic that could wrap.
 //! - [`handle`]: counted objects in type-stable memory, which C handles point to.
-//! - [`mod@file`], [`proc`], [`signals`], [`parallel`]: what open files and the system tell, signals
-//!   kept from the embedder, short-lived threads.
+//! - [`mod@file`], [`proc`], [`signals`], [`parallel`]: what open files and the system tell,
+//!   signals kept from the embedder, short-lived threads.
 //! - [`alloc`], [`error`]: growth that may fail, and what can go wrong.
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
@@ -24,6 +25,7 @@ pub mod access;
 pub mod address;
 pub mod alloc;
 pub mod backing;
+pub mod caller;
 pub mod describe;
 pub mod error;
 pub mod fd_io;

@@ -161,7 +161,8 @@ impl Mapping {
         })
     }
 
-    /// Bytes of the mapping that are in memory now.
+    /// Bytes of the mapping that are in memory now, whoever brought them there.
+    #[cfg(test)]
     pub fn resident(&self) -> Result<u64> {
         const PAGES_AT_ONCE: usize = 4096;
         let page = page_size() as usize;

@@ -10,7 +10,7 @@ use crate::policy;
 use crate::region::{MemoryRegion, RegionOptions, Source};
 use crate::table::{Entry, Table};
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A guest's memory. Every method may be called from any thread at any time.
@@ -21,7 +21,6 @@ pub struct GuestMemory {
     /// the handle's tag.
     table: AtomicPtr<Table>,
     policy: AtomicU64,
-    tainted: AtomicBool,
     /// Locked only by what changes the memory's make-up or asks for all of it, never by access.
     state: Mutex<State>,
 }
@@ -83,7 +82,6 @@ impl GuestMemory {
         let memory = GuestMemory {
             table: AtomicPtr::new(std::ptr::null_mut()),
             policy: AtomicU64::new(0),
-            tainted: AtomicBool::new(false),
             state: Mutex::new(State { regions: Vec::new(), tables: Vec::new() }),
         };
         memory.publish(regions)?;
@@ -204,14 +202,14 @@ impl GuestMemory {
         self.policy.load(Ordering::Acquire)
     }
 
-    /// True after a restore failed half way.
+    /// True after a restore into a region of it failed half way.
     pub fn is_tainted(&self) -> bool {
-        self.tainted.load(Ordering::Acquire)
+        self.table().entries().iter().any(|entry| entry.region().is_tainted())
     }
 
-    /// Tells whether what the memory holds is neither the old nor the new state.
+    /// Tells of all regions whether what they hold is neither the old nor the new state.
     pub fn set_tainted(&self, tainted: bool) {
-        self.tainted.store(tainted, Ordering::Release);
+        self.table().entries().iter().for_each(|entry| entry.region().set_tainted(tainted));
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::alloc::vec_of;
 use crate::backing::Backing;
+use crate::caller;
 use crate::error::{Error, Result};
 use crate::handle::Ref;
 use crate::mapping::Advice;
@@ -63,7 +64,7 @@ fn apply_to_all(regions: &[Ref<MemoryRegion>], advice: Advice) -> Result<()> {
     let mut given = vec_of(regions.len())?;
     for region in regions {
         // Regions are shared between memories: what another has put in force stays in force.
-        if region.has(advice) || is_given(region, advice) {
+        if region.has(advice) || is_given(region, advice) || is_callers_own(region, advice) {
             continue;
         }
         given.push(region);
@@ -78,6 +79,18 @@ fn apply_to_all(regions: &[Ref<MemoryRegion>], advice: Advice) -> Result<()> {
 /// True when a region is by its nature what the advice asks for.
 fn is_given(region: &MemoryRegion, advice: Advice) -> bool {
     advice == Advice::HugePages && region.page_size() > page_size()
+}
+
+/// True when the caller gave the advice for its memory itself: it is not to be rolled back.
+fn is_callers_own(region: &MemoryRegion, advice: Advice) -> bool {
+    let flag = match advice {
+        Advice::HugePages => "hg",
+        Advice::Lock => "lo",
+        Advice::DontFork => "dc",
+        Advice::Mergeable => "mg",
+    };
+    let of_caller = matches!(region.backing(), Backing::Caller { .. });
+    of_caller && caller::has_flag(region.host() as u64, region.range().size(), flag)
 }
 
 /// True when the kernel would accept the advice for this region and do nothing (madvise(2)).
@@ -97,7 +110,9 @@ fn is_ignored(region: &MemoryRegion, advice: Advice) -> bool {
             }
             _ => !proc::private_huge_pages(),
         },
-        Advice::Mergeable => kind_of(region) == MemoryKind::Shared,
+        Advice::Mergeable => {
+            matches!(kind_of(region), MemoryKind::Shared | MemoryKind::PrivateHuge)
+        }
         Advice::Lock | Advice::DontFork => false,
     }
 }
@@ -110,7 +125,7 @@ fn kind_of(region: &MemoryRegion) -> MemoryKind {
         Backing::Caller { .. } => {
             let (start, len) = (region.host() as u64, region.range().size());
             // What cannot be told is taken for what cannot be merged.
-            proc::memory_kind(start, len).unwrap_or(MemoryKind::Shared)
+            caller::kind(start, len).unwrap_or(MemoryKind::Shared)
         }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! What the system tells about itself and this process: its page size, /proc and /sys.
 
+use crate::alloc::push;
 use crate::error::{Error, Result, errno};
 use std::ffi::CStr;
 use std::io::Write;
@@ -13,19 +14,10 @@ pub enum MemoryKind {
     Shared,
     /// Private memory without a file: dropped pages read as zeros.
     PrivateAnonymous,
+    /// As above, of huge pages of hugetlbfs.
+    PrivateHuge,
     /// A private mapping of a file: dropped pages read as the file again.
     PrivateFile,
-}
-
-/// Tells what kind of memory lies at `start..start + len` in this process. It must be mapped
-/// without a gap and be of one kind.
-pub fn memory_kind(start: u64, len: u64) -> Result<MemoryKind> {
-    let areas = areas(start, len)?;
-    let kind = areas.first().ok_or(UNMAPPED)?.kind;
-    if areas.iter().any(|area| area.kind != kind) {
-        return Err(Error::Unsupported("the caller's memory is of several kinds"));
-    }
-    Ok(kind)
 }
 
 /// One mapping of this process (proc_pid_maps(5)).
@@ -62,8 +54,7 @@ pub fn areas(start: u64, len: u64) -> Result<Vec<Area>> {
             break;
         }
         reached = area.end;
-        areas.try_reserve(1).map_err(|_| Error::NoMemory("reading /proc"))?;
-        areas.push(area);
+        push(&mut areas, area)?;
     }
     if reached < end { Err(UNMAPPED) } else { Ok(areas) }
 }
@@ -82,31 +73,69 @@ fn parse_area(line: &[u8]) -> Option<Area> {
     let (major, minor) = fields.next()?.split_once(':')?;
     let device = libc::makedev(number(major)? as u32, number(minor)? as u32);
     let inode: u64 = fields.next()?.parse().ok()?;
-    let kind = match (shared, inode) {
-        (true, _) => MemoryKind::Shared,
-        (false, 0) => MemoryKind::PrivateAnonymous,
-        (false, _) => MemoryKind::PrivateFile,
+    let kind = match (shared, inode, fields.next()) {
+        (true, ..) => MemoryKind::Shared,
+        (false, _, Some("/anon_hugepage")) => MemoryKind::PrivateHuge,
+        // What is mapped private of /dev/zero is as if it had no file.
+        (false, 0, _) | (false, _, Some("/dev/zero")) => MemoryKind::PrivateAnonymous,
+        (false, ..) => MemoryKind::PrivateFile,
     };
     Some(Area { start, end, kind, offset, device, inode })
 }
 
-/// First addresses and ends of the mappings whose missing pages somebody supplies through a
-/// userfaultfd.
-pub fn userfault_areas() -> Result<Vec<(u64, u64)>> {
-    let smaps = own_file(c"/proc/self/smaps", "/proc/self/smaps is needed")?;
+/// First addresses and ends of the mappings that have a flag, such as "lo" for locked.
+pub fn flagged_areas(wanted: &str) -> Result<Vec<(u64, u64)>> {
     let mut found = Vec::new();
-    let mut current = (0, 0);
+    each_detail(|area, name, value| match name {
+        "VmFlags" if value.split(' ').any(|flag| flag == wanted) => {
+            push(&mut found, (area.start, area.end))
+        }
+        _ => Ok(()),
+    })?;
+    Ok(found)
+}
+
+/// First addresses of all mappings, each with the size in bytes of its pages.
+pub fn page_sizes() -> Result<Vec<(u64, u64)>> {
+    let mut found = Vec::new();
+    each_detail(|area, name, value| match name {
+        "KernelPageSize" => push(&mut found, (area.start, kibibytes(value))),
+        _ => Ok(()),
+    })?;
+    Ok(found)
+}
+
+/// First addresses and ends of all mappings with pages in memory, and how many bytes those are.
+pub fn resident_areas() -> Result<Vec<(u64, u64, u64)>> {
+    let mut found: Vec<(u64, u64, u64)> = Vec::new();
+    each_detail(|area, name, value| match (name, kibibytes(value)) {
+        ("Rss" | "Shared_Hugetlb" | "Private_Hugetlb", bytes @ 1..) => {
+            push(&mut found, (area.start, area.end, bytes))
+        }
+        _ => Ok(()),
+    })?;
+    Ok(found)
+}
+
+/// Gives each name and value that proc_pid_smaps(5) tells of each mapping.
+fn each_detail(mut visit: impl FnMut(&Area, &str, &str) -> Result<()>) -> Result<()> {
+    let smaps = own_file(c"/proc/self/smaps", "/proc/self/smaps is needed")?;
+    let mut current = None;
     for line in smaps.split(|&byte| byte == b'\n') {
-        if let Some(flags) = line.strip_prefix(b"VmFlags:") {
-            if flags.split(|&byte| byte == b' ').any(|flag| flag == b"um") {
-                found.try_reserve(1).map_err(|_| Error::NoMemory("reading /proc"))?;
-                found.push(current);
-            }
-        } else if let Some(area) = parse_area(line) {
-            current = (area.start, area.end);
+        if let Some(area) = parse_area(line) {
+            current = Some(area);
+        } else if let (Some(area), Ok(line)) = (&current, std::str::from_utf8(line))
+            && let Some((name, value)) = line.split_once(':')
+        {
+            visit(area, name, value.trim())?;
         }
     }
-    Ok(found)
+    Ok(())
+}
+
+/// The bytes that a value such as "16 kB" tells of; 0 for what is no such value.
+fn kibibytes(value: &str) -> u64 {
+    value.strip_suffix(" kB").and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
 /// The system's page size in bytes.
@@ -224,6 +253,10 @@ mod tests {
         assert_eq!(kind(shared), Some(MemoryKind::Shared));
         let anonymous = "7f0000000000-7f0000001000 rw-p 00000000 00:00 0 ";
         assert_eq!(kind(anonymous), Some(MemoryKind::PrivateAnonymous));
+        let zero = "7f0000000000-7f0000001000 rw-p 00000000 00:06 4 /dev/zero";
+        assert_eq!(kind(zero), Some(MemoryKind::PrivateAnonymous));
+        let huge = "7f0000000000-7f0000200000 rw-p 00000000 00:0f 12 /anon_hugepage (deleted)";
+        assert_eq!(kind(huge), Some(MemoryKind::PrivateHuge));
         let file = "7f0000000000-7f0000001000 r--p 00000000 fe:00 77 /tmp/\u{e9}t\u{e9}";
         assert_eq!(kind(file), Some(MemoryKind::PrivateFile));
         assert_eq!(kind("ffff"), None);
@@ -234,9 +267,14 @@ mod tests {
     fn own_memory_is_found() {
         let local = 0u8;
         let start = &raw const local as u64;
-        assert_eq!(memory_kind(start, 1), Ok(MemoryKind::PrivateAnonymous));
-        assert!(memory_kind(0, 4096).is_err());
-        assert!(memory_kind(u64::MAX, 1).is_err());
-        assert!(memory_kind(start, 1 << 46).is_err());
+        let kinds = |start, len| areas(start, len).map(|all| all[0].kind);
+        assert_eq!(kinds(start, 1), Ok(MemoryKind::PrivateAnonymous));
+        assert!(kinds(0, 4096).is_err());
+        assert!(kinds(u64::MAX, 1).is_err());
+        assert!(kinds(start, 1 << 46).is_err());
+        let holds = |&(first, end, _): &(u64, u64, u64)| first <= start && start < end;
+        assert!(resident_areas().unwrap().iter().any(holds));
+        assert!(flagged_areas("rd").unwrap().iter().any(|&(first, end)| holds(&(first, end, 0))));
+        assert!(page_sizes().unwrap().iter().all(|&(_, size)| size >= page_size()));
     }
 }

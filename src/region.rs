@@ -3,13 +3,13 @@
 
 use crate::address::{GuestRange, is_aligned};
 use crate::backing::{Backing, BackingFile, FileUse};
+use crate::caller;
 use crate::error::{Error, Result};
 use crate::handle::{Pool, Pooled, Ref};
 use crate::mapping::{Advice, Content, Mapping, Placement};
 use crate::proc::page_size;
-use crate::proc::{self, MemoryKind};
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Regions of at least this size are placed so that huge pages can map them.
 const HUGE_ALIGN: u64 = 2 << 20;
@@ -144,6 +144,8 @@ pub struct MemoryRegion {
     page_size: u64,
     /// Bit `1 << advice` for each advice in force, so that pages put in later get it too.
     advice: AtomicU32,
+    /// What it holds is neither the old nor the new state: a restore failed half way.
+    tainted: AtomicBool,
 }
 
 // SAFETY: the options hold a host address, which is only a number here.
@@ -223,8 +225,9 @@ impl MemoryRegion {
             mapping.populate(page_size)?;
         }
         let advice = AtomicU32::new(0);
+        let tainted = AtomicBool::new(false);
         let options = *options;
-        Ref::new(MemoryRegion { range, mapping, backing, options, page_size, advice })
+        Ref::new(MemoryRegion { range, mapping, backing, options, page_size, advice, tainted })
     }
 
     /// Its guest addresses.
@@ -257,9 +260,19 @@ impl MemoryRegion {
         self.options.read_only
     }
 
-    /// Bytes of it that are in memory now.
-    pub fn resident(&self) -> Result<u64> {
-        self.mapping.resident()
+    #[cfg(test)]
+    pub(crate) fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    /// True after a restore into it failed half way.
+    pub fn is_tainted(&self) -> bool {
+        self.tainted.load(Ordering::Acquire)
+    }
+
+    /// Tells whether what it holds is neither the old nor the new state.
+    pub fn set_tainted(&self, tainted: bool) {
+        self.tainted.store(tainted, Ordering::Release);
     }
 
     /// Frees the pages at `offset..offset + len`, page-aligned and within the region; they read
@@ -273,39 +286,21 @@ impl MemoryRegion {
             }
             Backing::CopyOnWrite { .. } => self.replace_with_zeros(offset, len),
             Backing::Caller { file, offset: start } => {
-                self.remove_of_caller(file.as_deref(), *start, offset, len)
-            }
-        }
-    }
-
-    fn remove_of_caller(
-        &self,
-        file: Option<&BackingFile>,
-        start: u64,
-        offset: u64,
-        len: u64,
-    ) -> Result<()> {
-        match (proc::memory_kind(self.host() as u64 + offset, len)?, file) {
-            (MemoryKind::Shared, Some(file)) => file.punch_hole(start + offset, len),
-            (MemoryKind::Shared, None) => self
-                .mapping
-                .remove(offset, len)
-                .map_err(|_| Error::Unsupported("the file behind the caller's memory is needed")),
-            (MemoryKind::PrivateAnonymous, _) => self
-                .mapping
-                .discard(offset, len)
-                .map_err(|_| Error::Unsupported("the kernel cannot discard these pages")),
-            (MemoryKind::PrivateFile, _) => {
-                Err(Error::Unsupported("a private mapping of the caller's file keeps its contents"))
+                let file = file.as_deref().map(|file| (file, *start));
+                caller::remove(&self.mapping, file, offset, len)
             }
         }
     }
 
     /// Gives advice for the whole region.
     pub fn apply(&self, advice: Advice) -> Result<()> {
-        self.mapping.apply(advice, 0, self.mapping.size())?;
+        // First, so that pages that are replaced meanwhile get it too.
         self.advice.fetch_or(1 << advice as u32, Ordering::Relaxed);
-        Ok(())
+        let applied = self.mapping.apply(advice, 0, self.mapping.size());
+        if applied.is_err() {
+            self.advice.fetch_and(!(1 << advice as u32), Ordering::Relaxed);
+        }
+        applied
     }
 
     /// Takes advice back that `apply` gave.

@@ -59,8 +59,8 @@ impl QuietSignals {
         QuietSignals { pending_before, noted: [false; 2], _mask: SignalMask::block(&set) }
     }
 
-    /// Tells that a write failed. Needed only to keep apart a signal of the embedder's own that
-    /// was waiting all along.
+    /// Tells with which errno a write failed, and so whether a signal came with it. A write that is
+    /// cut short brings its signal too, but then the next one fails.
     pub fn note(&mut self, errno: i32) {
         for (noted, (_, of_signal)) in self.noted.iter_mut().zip(QUIET) {
             *noted |= errno == of_signal;
@@ -71,15 +71,15 @@ impl QuietSignals {
 impl Drop for QuietSignals {
     fn drop(&mut self) {
         for (noted, (signal, _)) in self.noted.into_iter().zip(QUIET) {
-            let before = holds(&self.pending_before, signal);
-            if !holds(&pending(), signal) || (before && !noted) {
+            // One that no write of ours brought about is the embedder's.
+            if !noted || !holds(&pending(), signal) {
                 continue;
             }
             let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
             // SAFETY: takes the pending signal, the thread's own before one of the process's;
             // nothing is written.
             unsafe { libc::sigtimedwait(&set_of(&[signal]), std::ptr::null_mut(), &at_once) };
-            if before && !holds(&pending(), signal) {
+            if holds(&self.pending_before, signal) && !holds(&pending(), signal) {
                 // Ours had merged with one that was waiting before.
                 // SAFETY: sends a blocked signal to this thread, where it waits again.
                 unsafe { libc::raise(signal) };

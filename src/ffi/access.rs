@@ -168,7 +168,8 @@ pub unsafe extern "C" fn guestmem_dma_write(
     unsafe { writing(mem, addr, buf, len, move |mem| mem.dma_write(addr, buf.cast(), len)) }
 }
 
-/// Copies within guest memory, through regions that touch; overlap as memmove(3). DMA-level. Any
+/// Copies within guest memory, through regions that touch; overlap of guest addresses as
+/// memmove(3). Where different regions share host memory, that is not looked at. DMA-level. Any
 /// thread.
 ///
 /// @param mem  a memory.

@@ -131,7 +131,9 @@ impl Found {
         let end = area.end.min(whole.host + whole.size);
         let part = Part { host: start, offset: start - whole.host, size: end - start };
         let (file, offset) = match (area.kind, given) {
-            (MemoryKind::PrivateAnonymous, _) => return self.private_pages(part),
+            (MemoryKind::PrivateAnonymous | MemoryKind::PrivateHuge, _) => {
+                return self.private_pages(part);
+            }
             (_, Some((fd, offset))) => (open_again(fd)?, offset + part.offset),
             (_, None) => (open_mapped(area)?, area.offset + (start - area.start)),
         };
@@ -175,10 +177,15 @@ impl Found {
                 _ => break,
             };
             // There is a hole at the end of every file at the latest.
-            at = seek(file, data, libc::SEEK_HOLE)?.unwrap_or(end).clamp(data, end);
-            // A page that somebody removes just now is a hole right there.
+            if data < at {
+                return Err(Error::Unsupported("the file behind the memory cannot seek"));
+            }
+            at = seek(file, data, libc::SEEK_HOLE)?.unwrap_or(end).min(end);
             if at > data {
                 self.add(part.offset + (data - start), part.offset + (at - start))?;
+            } else {
+                // Somebody removed that page just now.
+                at = data + page_size();
             }
         }
         Ok(())

@@ -59,8 +59,8 @@ pub fn snapshot_to_fd(
         // What cannot be synced is refused before it is written.
         sync(fd, 0)?;
     }
+    let mut quiet = QuietSignals::new();
     let mut write = |bytes: &[u8]| {
-        let mut quiet = QuietSignals::new();
         // SAFETY: the bytes are in private memory.
         let written = unsafe { write_some(fd, bytes.as_ptr(), bytes.len()) };
         written.inspect_err(|&errno| quiet.note(errno))
@@ -135,7 +135,7 @@ fn survey(regions: &[Ref<MemoryRegion>], options: SnapshotOptions) -> Result<Met
 /// Refuses memory of which parts are supplied on their first use: what is missing looks like a
 /// hole.
 fn refuse_unfetched(regions: &[Ref<MemoryRegion>]) -> Result<()> {
-    for (start, end) in proc::userfault_areas()? {
+    for (start, end) in proc::flagged_areas("um")? {
         let overlaps = |region: &Ref<MemoryRegion>| {
             let host = region.host() as u64;
             host < end && start < host + region.range().size()

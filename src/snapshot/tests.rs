@@ -58,7 +58,9 @@ fn contents(mem: &GuestMemory) -> Vec<u8> {
 }
 
 fn resident(mem: &GuestMemory) -> u64 {
-    (0..mem.num_regions()).map(|index| mem.region(index).unwrap().resident().unwrap()).sum()
+    (0..mem.num_regions())
+        .map(|index| mem.region(index).unwrap().mapping().resident().unwrap())
+        .sum()
 }
 
 /// Metadata and data of a snapshot.

@@ -198,7 +198,7 @@ fn looking_allocates_nothing_and_moves_no_offset() {
         touch(region.host(), 0b100, 1);
         for _ in 0..2 {
             assert_eq!(found(region), 0b100);
-            assert_eq!(region.resident().unwrap(), page_size());
+            assert_eq!(region.mapping().resident().unwrap(), page_size());
         }
     }
     assert_eq!(file.stream_position().unwrap(), 5);
@@ -277,5 +277,5 @@ fn huge_pages_are_found_also_where_only_others_touched_them() {
         libc::munmap(second, size);
     }
     assert_eq!(find(&region).unwrap(), huge(&[1, 3]));
-    assert_eq!(region.resident().unwrap(), HUGE);
+    assert_eq!(region.mapping().resident().unwrap(), HUGE);
 }
