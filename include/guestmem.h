@@ -1188,7 +1188,8 @@ int guestmem_dma_read(const struct guestmem *mem, uint64_t addr, void *buf, size
 int guestmem_dma_write(const struct guestmem *mem, uint64_t addr, const void *buf, size_t len);
 
 /**
- * Copies within guest memory, through regions that touch; overlap as memmove(3). DMA-level. Any
+ * Copies within guest memory, through regions that touch; overlap of guest addresses as
+ * memmove(3). Where different regions share host memory, that is not looked at. DMA-level. Any
  * thread.
  *
  * @param mem  a memory.
