@@ -101,7 +101,7 @@ INSTRUMENTED := GUESTMEM_TEST_FAST=1 GUESTMEM_TEST_NO_STRACE=1
 # Slots of handles are never freed, but can always be reached.
 LEAKS := definite,indirect,possible
 VALGRIND := valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=$(LEAKS) \
-    --errors-for-leak-kinds=$(LEAKS) --suppressions=valgrind.supp
+    --errors-for-leak-kinds=$(LEAKS)
 
 # With the names that installing strips off, so that reports can be read.
 stage-valgrind: stage
