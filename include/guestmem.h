@@ -1265,8 +1265,7 @@ int guestmem_write_obj_volatile(const struct guestmem *mem,
  * 6 Access: values
  *
  * Values of 8, 16, 32 and 64 bits in host byte order, each moved by one access. Region-level: a
- * value that straddles two regions is an error. These are written out for each width because the
- * header generator does not look into macros.
+ * value that straddles two regions is an error.
  */
 
 /**

@@ -82,6 +82,7 @@
 #![allow(clippy::missing_safety_doc, non_camel_case_types, rustdoc::broken_intra_doc_links)]
 
 pub mod access;
+mod any_width;
 pub mod memory;
 pub mod policy;
 pub mod query;

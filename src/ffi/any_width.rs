@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! What the functions of `value.rs` do, for any width. A good access takes the first way, on which
+//! nothing can fail or panic; everything else is sorted out by `call`.
+
+use super::memory::guestmem;
+use super::status::GUESTMEM_OK;
+use super::value::{
+    GUESTMEM_ACQ_REL, GUESTMEM_ACQUIRE, GUESTMEM_RELAXED, GUESTMEM_RELEASE, GUESTMEM_SEQ_CST,
+};
+use super::{call, memory, required, set};
+use crate::error::{Error, Result};
+use crate::memory::GuestMemory;
+use crate::volatile::{LoadOrder, StoreOrder, Word};
+use std::ffi::c_int;
+use std::sync::atomic::Ordering;
+
+#[inline(always)]
+pub(super) unsafe fn read<W: Word + Default>(
+    mem: *const guestmem,
+    addr: u64,
+    out: *mut W,
+) -> c_int {
+    // SAFETY: the map tells that the bytes are there; `out` can be written unless NULL.
+    unsafe {
+        if let Some(host) = flat_readable::<W>(mem, addr)
+            && !out.is_null()
+        {
+            out.write(W::load(host));
+            return GUESTMEM_OK;
+        }
+        output(mem, addr, out, move |mem| mem.load(addr))
+    }
+}
+
+#[inline(always)]
+pub(super) unsafe fn write<W: Word>(mem: *const guestmem, addr: u64, value: W) -> c_int {
+    // SAFETY: the map tells that the bytes are there.
+    unsafe {
+        if let Some(host) = flat_writable::<W>(mem, addr) {
+            W::store(host, value);
+            return GUESTMEM_OK;
+        }
+    }
+    // SAFETY: the caller keeps to the manual for its handle.
+    call(about::<W>(addr), move || unsafe { memory(mem)? }.store(addr, value))
+}
+
+#[inline(always)]
+pub(super) unsafe fn read_volatile<W: Word + Default>(
+    mem: *const guestmem,
+    addr: u64,
+    out: *mut W,
+) -> c_int {
+    // SAFETY: as in `read`.
+    unsafe {
+        if let Some(host) = flat_readable::<W>(mem, addr)
+            && host.is_aligned()
+            && !out.is_null()
+        {
+            out.write(W::load(host));
+            return GUESTMEM_OK;
+        }
+        output(mem, addr, out, move |mem| mem.load_volatile(addr))
+    }
+}
+
+#[inline(always)]
+pub(super) unsafe fn write_volatile<W: Word>(mem: *const guestmem, addr: u64, value: W) -> c_int {
+    // SAFETY: as in `write`.
+    unsafe {
+        if let Some(host) = flat_writable::<W>(mem, addr)
+            && host.is_aligned()
+        {
+            W::store(host, value);
+            return GUESTMEM_OK;
+        }
+    }
+    // SAFETY: the caller keeps to the manual for its handle.
+    call(about::<W>(addr), move || unsafe { memory(mem)? }.store_volatile(addr, value))
+}
+
+#[inline(always)]
+pub(super) unsafe fn load<W: Word + Default>(
+    mem: *const guestmem,
+    addr: u64,
+    order: u32,
+    out: *mut W,
+) -> c_int {
+    // SAFETY: as in `read`.
+    unsafe {
+        if let Some(host) = flat_readable::<W>(mem, addr)
+            && let Some(order) = load_order(order)
+            && host.is_aligned()
+            && !out.is_null()
+        {
+            out.write(W::load_ordered(host, order));
+            return GUESTMEM_OK;
+        }
+        output(mem, addr, out, move |mem| {
+            mem.load_ordered(addr, load_order(order).ok_or(BAD_ORDER)?)
+        })
+    }
+}
+
+#[inline(always)]
+pub(super) unsafe fn store<W: Word>(
+    mem: *const guestmem,
+    addr: u64,
+    value: W,
+    order: u32,
+) -> c_int {
+    // SAFETY: as in `write`.
+    unsafe {
+        if let Some(host) = flat_writable::<W>(mem, addr)
+            && let Some(order) = store_order(order)
+            && host.is_aligned()
+        {
+            W::store_ordered(host, value, order);
+            return GUESTMEM_OK;
+        }
+    }
+    call(about::<W>(addr), move || {
+        // SAFETY: the caller keeps to the manual for its handle.
+        let mem = unsafe { memory(mem)? };
+        mem.store_ordered(addr, value, store_order(order).ok_or(BAD_ORDER)?)
+    })
+}
+
+#[inline(always)]
+pub(super) unsafe fn compare_exchange<W: Word>(
+    mem: *const guestmem,
+    addr: u64,
+    expected: *mut W,
+    desired: W,
+    order: u32,
+    exchanged: *mut bool,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe {
+        set(exchanged, false);
+        call(about::<W>(addr), move || {
+            let mem = memory(mem)?;
+            required(expected)?;
+            let order = any_order(order).ok_or(BAD_ORDER)?;
+            match mem.compare_exchange(addr, expected.read(), desired, order)? {
+                Ok(_) => set(exchanged, true),
+                Err(actual) => expected.write(actual),
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The whole way of an access that gives a value.
+unsafe fn output<W: Word + Default>(
+    mem: *const guestmem,
+    addr: u64,
+    out: *mut W,
+    access: impl FnOnce(&GuestMemory) -> Result<W>,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe {
+        set(out, W::default());
+        call(about::<W>(addr), move || {
+            let mem = memory(mem)?;
+            required(out)?;
+            out.write(access(mem)?);
+            Ok(())
+        })
+    }
+}
+
+#[inline(always)]
+unsafe fn flat_readable<W: Word>(mem: *const guestmem, addr: u64) -> Option<*mut W> {
+    // SAFETY: the caller keeps to the manual for its handle.
+    let mem = unsafe { memory(mem).ok()? };
+    Some(mem.table().flat_readable(addr, size_of::<W>() as u64)?.cast())
+}
+
+#[inline(always)]
+unsafe fn flat_writable<W: Word>(mem: *const guestmem, addr: u64) -> Option<*mut W> {
+    // SAFETY: the caller keeps to the manual for its handle.
+    let mem = unsafe { memory(mem).ok()? };
+    Some(mem.table().flat_writable(addr, size_of::<W>() as u64)?.cast())
+}
+
+fn about<W>(addr: u64) -> Option<(u64, u64)> {
+    Some((addr, size_of::<W>() as u64))
+}
+
+const BAD_ORDER: Error = Error::InvalidArgument("the access cannot have that memory order");
+
+fn load_order(order: u32) -> Option<LoadOrder> {
+    match order {
+        GUESTMEM_RELAXED => Some(LoadOrder::Relaxed),
+        GUESTMEM_ACQUIRE => Some(LoadOrder::Acquire),
+        GUESTMEM_SEQ_CST => Some(LoadOrder::SeqCst),
+        _ => None,
+    }
+}
+
+fn store_order(order: u32) -> Option<StoreOrder> {
+    match order {
+        GUESTMEM_RELAXED => Some(StoreOrder::Relaxed),
+        GUESTMEM_RELEASE => Some(StoreOrder::Release),
+        GUESTMEM_SEQ_CST => Some(StoreOrder::SeqCst),
+        _ => None,
+    }
+}
+
+fn any_order(order: u32) -> Option<Ordering> {
+    match order {
+        GUESTMEM_RELAXED => Some(Ordering::Relaxed),
+        GUESTMEM_ACQUIRE => Some(Ordering::Acquire),
+        GUESTMEM_RELEASE => Some(Ordering::Release),
+        GUESTMEM_ACQ_REL => Some(Ordering::AcqRel),
+        GUESTMEM_SEQ_CST => Some(Ordering::SeqCst),
+        _ => None,
+    }
+}
