@@ -134,6 +134,33 @@ static void test_private_huge_pages(void)
     REQUIRE(munmap(host, 2 * HUGE_PAGE) == 0);
 }
 
+/* a file that is not what the memory maps is told, instead of being looked at or punched */
+static void test_another_file(void)
+{
+    struct guestmem_region_options options = { .size = PAGES * PAGE };
+    int mapped = new_memfd(2 * PAGES * PAGE), other = new_memfd(2 * PAGES * PAGE);
+    uint8_t *host = map_at(NULL, 2 * PAGES * PAGE, MAP_SHARED, mapped);
+    char *metadata = NULL;
+    options.flags = GUESTMEM_REGION_HOST | GUESTMEM_REGION_FD;
+    options.host_addr = host;
+    /* the right file at another offset, then another file */
+    for (int wrong = 0; wrong < 2; wrong++) {
+        static struct stream stream;
+        struct guestmem *mem = NULL;
+        options.fd = wrong == 0 ? mapped : other;
+        options.fd_offset = wrong == 0 ? PAGES * PAGE : 0;
+        CHECK_OK(guestmem_new_with_options(&options, 1, sizeof options, &mem));
+        CHECK_OK(guestmem_dma_fill(mem, 0, 7, PAGES * PAGE));
+        CHECK_CODE(guestmem_remove_range(mem, 0, PAGE), GUESTMEM_E_UNSUPPORTED);
+        CHECK(byte_at(mem, 0) == 7);
+        CHECK_CODE(guestmem_snapshot_write(mem, append, &stream, NULL, 0, &metadata),
+                   GUESTMEM_E_UNSUPPORTED);
+        CHECK_CODE(guestmem_snapshot(mem, mapped, NULL, 0, &metadata), GUESTMEM_E_BUSY);
+        guestmem_unref(mem);
+    }
+    REQUIRE(munmap(host, 2 * PAGES * PAGE) == 0 && close(mapped) == 0 && close(other) == 0);
+}
+
 /* a policy that is refused takes nothing back that the caller had done itself */
 static void test_own_locks_stay(void)
 {
@@ -202,6 +229,7 @@ int main(void)
     test_partly_locked();
     test_dev_zero();
     test_private_huge_pages();
+    test_another_file();
     test_own_locks_stay();
     test_taint_goes_with_the_region();
     return check_result();

@@ -1673,7 +1673,8 @@ int guestmem_write_from_memory_at(const struct guestmem *mem,
  *   cannot have holes or is sealed against writing (F_SEAL_WRITE, F_SEAL_FUTURE_WRITE).
  * @retval GUESTMEM_E_NO_MEMORY        the kernel lacked memory for it.
  * @retval GUESTMEM_E_TOO_LARGE        caller's memory: no descriptor was free to look at it.
- * @retval GUESTMEM_E_OS               a system call failed.
+ * @retval GUESTMEM_E_OS               a system call failed. Of a copy-on-write region whose pages
+ *   cannot be locked again the range reads as zeros all the same.
  */
 int guestmem_remove_range(const struct guestmem *mem, uint64_t addr, uint64_t count);
 

@@ -4,8 +4,10 @@
 use crate::address::is_aligned;
 use crate::backing::BackingFile;
 use crate::error::{Error, Result};
+use crate::file;
 use crate::mapping::Mapping;
 use crate::proc::{self, Area, MemoryKind};
+use std::os::fd::RawFd;
 
 /// Frees the pages at `offset..offset + len`, which read as zeros afterwards. `file` is what the
 /// caller said lies behind the memory, and where that starts in it. What the kernel offers no way
@@ -20,6 +22,9 @@ pub fn remove(
     let areas = proc::areas(start, len)?;
     for area in &areas {
         check(area, start, len)?;
+        if let Some((file, begin)) = file {
+            check_file(area, file.fd(), begin, mapping.host() as u64)?;
+        }
     }
     if file.is_none() && areas.len() > 1 && areas.iter().any(is_shared) {
         refuse_locked(&areas)?;
@@ -68,6 +73,23 @@ fn check(area: &Area, start: u64, len: u64) -> Result<()> {
             Err(Error::NotAligned("the range is not made of the caller's huge pages"))
         }
     }
+}
+
+/// Checks that the file which the caller named, from `begin` on, is what `area` maps, if it maps a
+/// file. `host` is where the memory starts. Devices cannot be compared on all file systems, so what
+/// lies on different ones may be the same.
+pub fn check_file(area: &Area, fd: RawFd, begin: u64, host: u64) -> Result<()> {
+    if matches!(area.kind, MemoryKind::PrivateAnonymous | MemoryKind::PrivateHuge) {
+        return Ok(());
+    }
+    let stat = file::stat(fd).map_err(|errno| Error::from_os("fstat", errno))?;
+    let other_file = area.device == stat.st_dev && area.inode != stat.st_ino;
+    // Both as if the file were mapped from its beginning; either difference may be negative.
+    let mapped_from = area.start.wrapping_sub(area.offset);
+    if other_file || mapped_from != host.wrapping_sub(begin) {
+        return Err(Error::Unsupported("the caller's memory maps another file, or another part"));
+    }
+    Ok(())
 }
 
 fn refuse_locked(areas: &[Area]) -> Result<()> {

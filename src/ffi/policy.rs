@@ -44,7 +44,8 @@ const _: () = assert!(
 ///   cannot have holes or is sealed against writing (F_SEAL_WRITE, F_SEAL_FUTURE_WRITE).
 /// @retval GUESTMEM_E_NO_MEMORY        the kernel lacked memory for it.
 /// @retval GUESTMEM_E_TOO_LARGE        caller's memory: no descriptor was free to look at it.
-/// @retval GUESTMEM_E_OS               a system call failed.
+/// @retval GUESTMEM_E_OS               a system call failed. Of a copy-on-write region whose pages
+///   cannot be locked again the range reads as zeros all the same.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_remove_range(
     mem: *const guestmem,

@@ -16,6 +16,7 @@ use super::metadata::DataRange;
 use crate::address::{align_down, next_congruent};
 use crate::alloc::vec_of;
 use crate::backing::Backing;
+use crate::caller;
 use crate::error::{Error, Result, errno};
 use crate::file::{self, pread_some};
 use crate::proc::page_size;
@@ -134,7 +135,10 @@ impl Found {
             (MemoryKind::PrivateAnonymous | MemoryKind::PrivateHuge, _) => {
                 return self.private_pages(part);
             }
-            (_, Some((fd, offset))) => (open_again(fd)?, offset + part.offset),
+            (_, Some((fd, offset))) => {
+                caller::check_file(area, fd, offset, whole.host)?;
+                (open_again(fd)?, offset + part.offset)
+            }
             (_, None) => (open_mapped(area)?, area.offset + (start - area.start)),
         };
         match area.kind {

@@ -151,22 +151,26 @@ fn refuse_unfetched(regions: &[Ref<MemoryRegion>]) -> Result<()> {
 fn refuse_backing(regions: &[Ref<MemoryRegion>], fd: RawFd) -> Result<()> {
     let stat = stat(fd)?;
     for region in regions {
-        let backs = match region.backing().file() {
-            Some((file, _)) => {
-                let backing = self::stat(file.fd())?;
-                (backing.st_dev, backing.st_ino) == (stat.st_dev, stat.st_ino)
-            }
-            None if matches!(region.backing(), Backing::Caller { .. }) => {
-                let areas = proc::areas(region.host() as u64, region.range().size())?;
-                areas.iter().any(|area| (area.device, area.inode) == (stat.st_dev, stat.st_ino))
-            }
-            None => false,
+        let backs = match (region.backing(), region.backing().file()) {
+            (Backing::Caller { .. }, _) if maps_file(region, &stat)? => true,
+            (_, Some((file, _))) => is_same(&self::stat(file.fd())?, &stat),
+            (_, None) => false,
         };
         if backs {
             return Err(Error::Busy("the file backs the memory that is to be written to it"));
         }
     }
     Ok(())
+}
+
+fn is_same(one: &libc::stat, other: &libc::stat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+}
+
+/// True when the caller's memory maps the file that `stat` is of, whatever the caller said.
+fn maps_file(region: &MemoryRegion, stat: &libc::stat) -> Result<bool> {
+    let areas = proc::areas(region.host() as u64, region.range().size())?;
+    Ok(areas.iter().any(|area| (area.device, area.inode) == (stat.st_dev, stat.st_ino)))
 }
 
 fn stat(fd: RawFd) -> Result<libc::stat> {
