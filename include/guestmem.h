@@ -24,8 +24,9 @@
  *   range, alignment, read-only. guestmem_last_error_message() says it in words. errno is left as
  *   it was, nothing is printed, no signal is raised and no handler installed.
  *   A struct travels as pointer and size: pass sizeof. A shorter (older) struct is padded with
- *   zeros; what a longer (newer) one has beyond the library's must be zero (and is zeroed, where
- *   the library fills it). All-zero options are always a sensible default. Unknown flag bits and enum values are refused.
+ *   zeros; what a longer (newer) one has beyond the library's must be zero, and is zeroed where
+ *   the library fills it. All-zero options are always a sensible default. Unknown flag bits and
+ *   enum values are refused.
  *
  * Ownership
  *   guestmem_new(), guestmem_new_with_options(), guestmem_from_regions() and guestmem_ref() give
@@ -96,19 +97,13 @@ extern "C" {
  * 1 Library
  */
 
-/**
- * Major version of the header; changes when the ABI does.
- */
+/** Major version of the header; changes when the ABI does. */
 #define GUESTMEM_VERSION_MAJOR 0
 
-/**
- * Minor version of the header; changes when calls are added.
- */
+/** Minor version of the header; changes when calls are added. */
 #define GUESTMEM_VERSION_MINOR 1
 
-/**
- * Patch version of the header.
- */
+/** Patch version of the header. */
 #define GUESTMEM_VERSION_PATCH 0
 
 /**
@@ -134,9 +129,7 @@ const char *guestmem_version_string(void);
  * thread's next failure.
  */
 
-/**
- * Success.
- */
+/** Success. */
 #define GUESTMEM_OK 0
 
 /**
@@ -145,29 +138,19 @@ const char *guestmem_version_string(void);
  */
 #define GUESTMEM_E_INVALID_ARGUMENT -1
 
-/**
- * The handle is NULL, foreign or already released.
- */
+/** The handle is NULL, foreign or already released. */
 #define GUESTMEM_E_BAD_HANDLE -2
 
-/**
- * A host allocation failed, or the pool of huge pages is too small.
- */
+/** A host allocation failed, or the pool of huge pages is too small. */
 #define GUESTMEM_E_NO_MEMORY -3
 
-/**
- * The address is in no region.
- */
+/** The address is in no region. */
 #define GUESTMEM_E_INVALID_ADDRESS -4
 
-/**
- * The range starts in a region but does not end in it (DMA-level: meets a hole), or wraps.
- */
+/** The range starts in a region but does not end in it (DMA-level: meets a hole), or wraps. */
 #define GUESTMEM_E_INVALID_RANGE -5
 
-/**
- * Zero where zero is refused.
- */
+/** Zero where zero is refused. */
 #define GUESTMEM_E_INVALID_SIZE -6
 
 /**
@@ -176,19 +159,13 @@ const char *guestmem_version_string(void);
  */
 #define GUESTMEM_E_NOT_ALIGNED -7
 
-/**
- * A volatile or atomic access is not naturally aligned.
- */
+/** A volatile or atomic access is not naturally aligned. */
 #define GUESTMEM_E_MISALIGNED -8
 
-/**
- * Two regions share addresses.
- */
+/** Two regions share addresses. */
 #define GUESTMEM_E_OVERLAP -9
 
-/**
- * Ranges are not in ascending order.
- */
+/** Ranges are not in ascending order. */
 #define GUESTMEM_E_UNSORTED -10
 
 /**
@@ -197,124 +174,74 @@ const char *guestmem_version_string(void);
  */
 #define GUESTMEM_E_TOO_LARGE -11
 
-/**
- * A write to a read-only region, or a writable mapping of a read-only fd.
- */
+/** A write to a read-only region, or a writable mapping of a read-only fd. */
 #define GUESTMEM_E_READ_ONLY -12
 
-/**
- * Not enough room in the region for the whole read, or the end of the file came first.
- */
+/** Not enough room in the region for the whole read, or the end of the file came first. */
 #define GUESTMEM_E_SHORT_READ -13
 
-/**
- * Not enough room in the region for the whole write.
- */
+/** Not enough room in the region for the whole write. */
 #define GUESTMEM_E_SHORT_WRITE -14
 
-/**
- * The fd cannot back a region: too short, of the wrong kind, closed.
- */
+/** The fd cannot back a region: too short, of the wrong kind, closed. */
 #define GUESTMEM_E_BACKING -15
 
-/**
- * A system call failed; the error info has its errno.
- */
+/** A system call failed; the error info has its errno. */
 #define GUESTMEM_E_OS -16
 
-/**
- * A read or write of a file or callback failed; the error info has its errno.
- */
+/** A read or write of a file or callback failed; the error info has its errno. */
 #define GUESTMEM_E_IO -17
 
-/**
- * The kernel refused a memory policy, or would silently ignore it.
- */
+/** The kernel refused a memory policy, or would silently ignore it. */
 #define GUESTMEM_E_POLICY -18
 
-/**
- * Snapshot metadata is malformed, inconsistent or over a limit; memory is untouched.
- */
+/** Snapshot metadata is malformed, inconsistent or over a limit; memory is untouched. */
 #define GUESTMEM_E_METADATA -19
 
-/**
- * Snapshot metadata is well formed, but for other regions; memory is untouched.
- */
+/** Snapshot metadata is well formed, but for other regions; memory is untouched. */
 #define GUESTMEM_E_MISMATCH -20
 
-/**
- * Snapshot data ends too early.
- */
+/** Snapshot data ends too early. */
 #define GUESTMEM_E_SNAPSHOT_SHORT -21
 
-/**
- * Snapshot data goes on after its end.
- */
+/** Snapshot data goes on after its end. */
 #define GUESTMEM_E_SNAPSHOT_LONG -22
 
-/**
- * A checksum does not match.
- */
+/** A checksum does not match. */
 #define GUESTMEM_E_CORRUPT -23
 
-/**
- * A restore failed after it began to write; only a whole restore clears this.
- */
+/** A restore failed after it began to write; only a whole restore clears this. */
 #define GUESTMEM_E_TAINTED -24
 
-/**
- * A progress callback asked to stop.
- */
+/** A progress callback asked to stop. */
 #define GUESTMEM_E_CANCELLED -25
 
-/**
- * The host mapping faulted. Reserved: not given by this version.
- */
+/** The host mapping faulted. Reserved: not given by this version. */
 #define GUESTMEM_E_FAULT -26
 
-/**
- * No region has that index, or starts there.
- */
+/** No region has that index, or starts there. */
 #define GUESTMEM_E_NOT_FOUND -27
 
-/**
- * This kernel, backing or build cannot do it.
- */
+/** This kernel, backing or build cannot do it. */
 #define GUESTMEM_E_UNSUPPORTED -28
 
-/**
- * The object is in use in a way that forbids it.
- */
+/** The object is in use in a way that forbids it. */
 #define GUESTMEM_E_BUSY -29
 
-/**
- * A bug in the library.
- */
+/** A bug in the library. */
 #define GUESTMEM_E_INTERNAL -99
 
-/**
- * The detail of a failure.
- */
+/** The detail of a failure. */
 struct guestmem_error_info {
-    /**
-     * What the call returned.
-     */
+    /** What the call returned. */
     int32_t code;
-    /**
-     * The errno behind it; 0 where no system call was involved.
-     */
+    /** The errno behind it; 0 where no system call was involved. */
     int32_t os_errno;
-    /**
-     * The guest address that the call was about, as given; 0 if about none.
-     */
+    /** The guest address that the call was about, as given; 0 if about none. */
     uint64_t guest_addr;
-    /**
-     * The length in bytes that the call was about, as given; 0 if about none.
-     */
+    /** The length in bytes that the call was about, as given; 0 if about none. */
     uint64_t size;
-    /**
-     * Bytes that had been moved before the failure.
-     */
+    /** Bytes that had been moved before the failure. */
     uint64_t completed;
 };
 
@@ -373,29 +300,19 @@ size_t guestmem_last_error_message(char *buf, size_t cap);
  * A region is reference-counted by itself and may be in several memories at once.
  */
 
-/**
- * Guest RAM.
- */
+/** Guest RAM. */
 #define GUESTMEM_PURPOSE_RAM 0
 
-/**
- * Reserved: the guest is told to leave it alone.
- */
+/** Reserved: the guest is told to leave it alone. */
 #define GUESTMEM_PURPOSE_RESERVED 1
 
-/**
- * Firmware.
- */
+/** Firmware. */
 #define GUESTMEM_PURPOSE_BIOS 2
 
-/**
- * Firmware that protects the guest from the host.
- */
+/** Firmware that protects the guest from the host. */
 #define GUESTMEM_PURPOSE_PROTECTED_FIRMWARE 3
 
-/**
- * Bounce buffers of a protected guest.
- */
+/** Bounce buffers of a protected guest. */
 #define GUESTMEM_PURPOSE_STATIC_SWIOTLB 4
 
 /**
@@ -411,29 +328,19 @@ size_t guestmem_last_error_message(char *buf, size_t cap);
  */
 #define GUESTMEM_REGION_HOST 2
 
-/**
- * Never written through this library, which maps it for reading only.
- */
+/** Never written through this library, which maps it for reading only. */
 #define GUESTMEM_REGION_READ_ONLY 4
 
-/**
- * With GUESTMEM_REGION_FD: map the file copy-on-write. Alone: private memory without a file.
- */
+/** With GUESTMEM_REGION_FD: map the file copy-on-write. Alone: private memory without a file. */
 #define GUESTMEM_REGION_PRIVATE 8
 
-/**
- * Huge pages of hugetlbfs, reserved at creation so that no access can fail for want of one.
- */
+/** Huge pages of hugetlbfs, reserved at creation so that no access can fail for want of one. */
 #define GUESTMEM_REGION_HUGETLB 16
 
-/**
- * Fault everything in now, on several threads; where that fails so does the creation.
- */
+/** Fault everything in now, on several threads; where that fails so does the creation. */
 #define GUESTMEM_REGION_POPULATE 32
 
-/**
- * A region of guest memory, reference-counted.
- */
+/** A region of guest memory, reference-counted. */
 struct guestmem_region;
 
 /**
@@ -441,13 +348,9 @@ struct guestmem_region;
  * library's own shared memory.
  */
 struct guestmem_region_options {
-    /**
-     * First guest address, a multiple of the page size.
-     */
+    /** First guest address, a multiple of the page size. */
     uint64_t guest_addr;
-    /**
-     * Bytes, a multiple of the page size, not 0.
-     */
+    /** Bytes, a multiple of the page size, not 0. */
     uint64_t size;
     /**
      * Alignment of the host address, a power of two. 0: for regions of at least 2 MiB host and
@@ -455,34 +358,24 @@ struct guestmem_region_options {
      * and kernel can use huge mappings.
      */
     uint64_t align;
-    /**
-     * GUESTMEM_REGION_* flags.
-     */
+    /** GUESTMEM_REGION_* flags. */
     uint64_t flags;
     /**
      * With GUESTMEM_REGION_FD: where in the file the region starts, a multiple of the page size.
      */
     uint64_t fd_offset;
-    /**
-     * With GUESTMEM_REGION_HOST: the memory to use, page-aligned.
-     */
+    /** With GUESTMEM_REGION_HOST: the memory to use, page-aligned. */
     void *host_addr;
-    /**
-     * With GUESTMEM_REGION_FD: the file, which is duplicated; the caller's stays the caller's.
-     */
+    /** With GUESTMEM_REGION_FD: the file, which is duplicated; the caller's stays the caller's. */
     int32_t fd;
-    /**
-     * GUESTMEM_PURPOSE_*: what the guest is told about it. Only passed on.
-     */
+    /** GUESTMEM_PURPOSE_*: what the guest is told about it. Only passed on. */
     uint32_t purpose;
     /**
      * With GUESTMEM_REGION_HUGETLB: size of a page as a power of two, 21 or 30; 0: the system's
      * default.
      */
     uint32_t hugetlb_log2;
-    /**
-     * 0.
-     */
+    /** 0. */
     uint32_t reserved;
 };
 
@@ -501,14 +394,14 @@ struct guestmem_region_options {
  *   flags or purpose, flags that do not go together, host_addr NULL or wrapping, fd_offset beyond
  *   2^63-1, a hugetlb_log2 that no huge page has.
  * @retval GUESTMEM_E_INVALID_SIZE      size is 0.
- * @retval GUESTMEM_E_TOO_LARGE         the region would end at or past 2^64 or exceed the host's
- *   address space, the file size limit or the number of descriptors.
+ * @retval GUESTMEM_E_TOO_LARGE         the region would end at or past 2^64, be longer than a file
+ *   can or may be, or need a descriptor more than the process may have.
  * @retval GUESTMEM_E_NOT_ALIGNED       address, size or fd_offset is not a multiple of the page
  *   size, align is not a power of two, or host_addr not a multiple of it.
  * @retval GUESTMEM_E_BACKING           fd is closed, not a regular file or memfd, write-only, too
  *   short, or cannot be mapped like this.
  * @retval GUESTMEM_E_READ_ONLY         fd is open to read only and the region is not.
- * @retval GUESTMEM_E_NO_MEMORY         no host memory, or not enough free huge pages.
+ * @retval GUESTMEM_E_NO_MEMORY         no host memory or addresses, or not enough free huge pages.
  * @retval GUESTMEM_E_UNSUPPORTED       the system has no such huge pages, or cannot populate.
  * @retval GUESTMEM_E_OS                a system call failed.
  */
@@ -542,22 +435,14 @@ void guestmem_region_unref(struct guestmem_region *region);
  * and read as zeros until written.
  */
 
-/**
- * A guest's memory, reference-counted.
- */
+/** A guest's memory, reference-counted. */
 struct guestmem;
 
-/**
- * Guest addresses and a length.
- */
+/** Guest addresses and a length. */
 struct guestmem_range {
-    /**
-     * First guest address.
-     */
+    /** First guest address. */
     uint64_t guest_addr;
-    /**
-     * Bytes.
-     */
+    /** Bytes. */
     uint64_t size;
 };
 
@@ -648,41 +533,23 @@ void guestmem_unref(struct guestmem *mem);
  * 4 Asking about it
  */
 
-/**
- * What a region is. Enough to give it to a hypervisor or to another process.
- */
+/** What a region is. Enough to give it to a hypervisor or to another process. */
 struct guestmem_region_info {
-    /**
-     * First guest address.
-     */
+    /** First guest address. */
     uint64_t guest_addr;
-    /**
-     * Bytes.
-     */
+    /** Bytes. */
     uint64_t size;
-    /**
-     * Host address of the first byte; valid while the region lives.
-     */
+    /** Host address of the first byte; valid while the region lives. */
     void *host_addr;
-    /**
-     * GUESTMEM_REGION_* flags as it was made.
-     */
+    /** GUESTMEM_REGION_* flags as it was made. */
     uint64_t flags;
-    /**
-     * Where the region starts in the file behind it.
-     */
+    /** Where the region starts in the file behind it. */
     uint64_t fd_offset;
-    /**
-     * The file behind it, borrowed: valid while the memory lives. -1 if there is none.
-     */
+    /** The file behind it, borrowed: valid while the memory lives. -1 if there is none. */
     int32_t fd;
-    /**
-     * GUESTMEM_PURPOSE_*.
-     */
+    /** GUESTMEM_PURPOSE_*. */
     uint32_t purpose;
-    /**
-     * Size of its pages in bytes; for memory of the caller without a file the system's.
-     */
+    /** Size of its pages in bytes; for memory of the caller without a file the system's. */
     uint64_t page_size;
 };
 
@@ -828,13 +695,9 @@ void guestmem_free(void *ptr);
  * and writev(2).
  */
 struct guestmem_slice {
-    /**
-     * The first byte.
-     */
+    /** The first byte. */
     void *addr;
-    /**
-     * Bytes.
-     */
+    /** Bytes. */
     size_t len;
 };
 
@@ -1268,29 +1131,19 @@ int guestmem_write_obj_volatile(const struct guestmem *mem,
  * value that straddles two regions is an error.
  */
 
-/**
- * As memory_order_relaxed: no ordering, not torn.
- */
+/** As memory_order_relaxed: no ordering, not torn. */
 #define GUESTMEM_RELAXED 0
 
-/**
- * As memory_order_acquire: what follows is not moved before the load.
- */
+/** As memory_order_acquire: what follows is not moved before the load. */
 #define GUESTMEM_ACQUIRE 2
 
-/**
- * As memory_order_release: what precedes is not moved behind the store.
- */
+/** As memory_order_release: what precedes is not moved behind the store. */
 #define GUESTMEM_RELEASE 3
 
-/**
- * As memory_order_acq_rel: both, for guestmem_compare_exchange_u8() and its like.
- */
+/** As memory_order_acq_rel: both, for guestmem_compare_exchange_u8() and its like. */
 #define GUESTMEM_ACQ_REL 4
 
-/**
- * As memory_order_seq_cst: both, and one order of all such accesses for all threads.
- */
+/** As memory_order_seq_cst: both, and one order of all such accesses for all threads. */
 #define GUESTMEM_SEQ_CST 5
 
 /**
@@ -1307,19 +1160,13 @@ int guestmem_write_obj_volatile(const struct guestmem *mem,
  */
 int guestmem_read_u8(const struct guestmem *mem, uint64_t addr, uint8_t *out);
 
-/**
- * @copydoc guestmem_read_u8
- */
+/** @copydoc guestmem_read_u8 */
 int guestmem_read_u16(const struct guestmem *mem, uint64_t addr, uint16_t *out);
 
-/**
- * @copydoc guestmem_read_u8
- */
+/** @copydoc guestmem_read_u8 */
 int guestmem_read_u32(const struct guestmem *mem, uint64_t addr, uint32_t *out);
 
-/**
- * @copydoc guestmem_read_u8
- */
+/** @copydoc guestmem_read_u8 */
 int guestmem_read_u64(const struct guestmem *mem, uint64_t addr, uint64_t *out);
 
 /**
@@ -1336,19 +1183,13 @@ int guestmem_read_u64(const struct guestmem *mem, uint64_t addr, uint64_t *out);
  */
 int guestmem_write_u8(const struct guestmem *mem, uint64_t addr, uint8_t value);
 
-/**
- * @copydoc guestmem_write_u8
- */
+/** @copydoc guestmem_write_u8 */
 int guestmem_write_u16(const struct guestmem *mem, uint64_t addr, uint16_t value);
 
-/**
- * @copydoc guestmem_write_u8
- */
+/** @copydoc guestmem_write_u8 */
 int guestmem_write_u32(const struct guestmem *mem, uint64_t addr, uint32_t value);
 
-/**
- * @copydoc guestmem_write_u8
- */
+/** @copydoc guestmem_write_u8 */
 int guestmem_write_u64(const struct guestmem *mem, uint64_t addr, uint64_t value);
 
 /**
@@ -1366,19 +1207,13 @@ int guestmem_write_u64(const struct guestmem *mem, uint64_t addr, uint64_t value
  */
 int guestmem_read_volatile_u8(const struct guestmem *mem, uint64_t addr, uint8_t *out);
 
-/**
- * @copydoc guestmem_read_volatile_u8
- */
+/** @copydoc guestmem_read_volatile_u8 */
 int guestmem_read_volatile_u16(const struct guestmem *mem, uint64_t addr, uint16_t *out);
 
-/**
- * @copydoc guestmem_read_volatile_u8
- */
+/** @copydoc guestmem_read_volatile_u8 */
 int guestmem_read_volatile_u32(const struct guestmem *mem, uint64_t addr, uint32_t *out);
 
-/**
- * @copydoc guestmem_read_volatile_u8
- */
+/** @copydoc guestmem_read_volatile_u8 */
 int guestmem_read_volatile_u64(const struct guestmem *mem, uint64_t addr, uint64_t *out);
 
 /**
@@ -1396,19 +1231,13 @@ int guestmem_read_volatile_u64(const struct guestmem *mem, uint64_t addr, uint64
  */
 int guestmem_write_volatile_u8(const struct guestmem *mem, uint64_t addr, uint8_t value);
 
-/**
- * @copydoc guestmem_write_volatile_u8
- */
+/** @copydoc guestmem_write_volatile_u8 */
 int guestmem_write_volatile_u16(const struct guestmem *mem, uint64_t addr, uint16_t value);
 
-/**
- * @copydoc guestmem_write_volatile_u8
- */
+/** @copydoc guestmem_write_volatile_u8 */
 int guestmem_write_volatile_u32(const struct guestmem *mem, uint64_t addr, uint32_t value);
 
-/**
- * @copydoc guestmem_write_volatile_u8
- */
+/** @copydoc guestmem_write_volatile_u8 */
 int guestmem_write_volatile_u64(const struct guestmem *mem, uint64_t addr, uint64_t value);
 
 /**
@@ -1427,19 +1256,13 @@ int guestmem_write_volatile_u64(const struct guestmem *mem, uint64_t addr, uint6
  */
 int guestmem_load_u8(const struct guestmem *mem, uint64_t addr, uint32_t order, uint8_t *out);
 
-/**
- * @copydoc guestmem_load_u8
- */
+/** @copydoc guestmem_load_u8 */
 int guestmem_load_u16(const struct guestmem *mem, uint64_t addr, uint32_t order, uint16_t *out);
 
-/**
- * @copydoc guestmem_load_u8
- */
+/** @copydoc guestmem_load_u8 */
 int guestmem_load_u32(const struct guestmem *mem, uint64_t addr, uint32_t order, uint32_t *out);
 
-/**
- * @copydoc guestmem_load_u8
- */
+/** @copydoc guestmem_load_u8 */
 int guestmem_load_u64(const struct guestmem *mem, uint64_t addr, uint32_t order, uint64_t *out);
 
 /**
@@ -1459,19 +1282,13 @@ int guestmem_load_u64(const struct guestmem *mem, uint64_t addr, uint32_t order,
  */
 int guestmem_store_u8(const struct guestmem *mem, uint64_t addr, uint8_t value, uint32_t order);
 
-/**
- * @copydoc guestmem_store_u8
- */
+/** @copydoc guestmem_store_u8 */
 int guestmem_store_u16(const struct guestmem *mem, uint64_t addr, uint16_t value, uint32_t order);
 
-/**
- * @copydoc guestmem_store_u8
- */
+/** @copydoc guestmem_store_u8 */
 int guestmem_store_u32(const struct guestmem *mem, uint64_t addr, uint32_t value, uint32_t order);
 
-/**
- * @copydoc guestmem_store_u8
- */
+/** @copydoc guestmem_store_u8 */
 int guestmem_store_u64(const struct guestmem *mem, uint64_t addr, uint64_t value, uint32_t order);
 
 /**
@@ -1500,9 +1317,7 @@ int guestmem_compare_exchange_u8(const struct guestmem *mem,
                                  uint32_t order,
                                  bool *exchanged);
 
-/**
- * @copydoc guestmem_compare_exchange_u8
- */
+/** @copydoc guestmem_compare_exchange_u8 */
 int guestmem_compare_exchange_u16(const struct guestmem *mem,
                                   uint64_t addr,
                                   uint16_t *expected,
@@ -1510,9 +1325,7 @@ int guestmem_compare_exchange_u16(const struct guestmem *mem,
                                   uint32_t order,
                                   bool *exchanged);
 
-/**
- * @copydoc guestmem_compare_exchange_u8
- */
+/** @copydoc guestmem_compare_exchange_u8 */
 int guestmem_compare_exchange_u32(const struct guestmem *mem,
                                   uint64_t addr,
                                   uint32_t *expected,
@@ -1520,9 +1333,7 @@ int guestmem_compare_exchange_u32(const struct guestmem *mem,
                                   uint32_t order,
                                   bool *exchanged);
 
-/**
- * @copydoc guestmem_compare_exchange_u8
- */
+/** @copydoc guestmem_compare_exchange_u8 */
 int guestmem_compare_exchange_u64(const struct guestmem *mem,
                                   uint64_t addr,
                                   uint64_t *expected,
@@ -1628,14 +1439,10 @@ int guestmem_write_from_memory_at(const struct guestmem *mem,
  * 8 Managing
  */
 
-/**
- * Use transparent huge pages (MADV_HUGEPAGE), where the system's settings obey such advice.
- */
+/** Use transparent huge pages (MADV_HUGEPAGE), where the system's settings obey such advice. */
 #define GUESTMEM_POLICY_USE_HUGEPAGES 1
 
-/**
- * Keep pages in memory once they are touched (mlock2 with MLOCK_ONFAULT).
- */
+/** Keep pages in memory once they are touched (mlock2 with MLOCK_ONFAULT). */
 #define GUESTMEM_POLICY_LOCK_GUEST_MEMORY 2
 
 /**
@@ -1643,14 +1450,10 @@ int guestmem_write_from_memory_at(const struct guestmem *mem,
  */
 #define GUESTMEM_POLICY_USE_PUNCHHOLE_LOCKED 4
 
-/**
- * Leave the memory out of forked children (MADV_DONTFORK), where an access then faults.
- */
+/** Leave the memory out of forked children (MADV_DONTFORK), where an access then faults. */
 #define GUESTMEM_POLICY_DONTFORK 8
 
-/**
- * Let the kernel merge equal pages (MADV_MERGEABLE); only for private memory.
- */
+/** Let the kernel merge equal pages (MADV_MERGEABLE); only for private memory. */
 #define GUESTMEM_POLICY_MERGEABLE 16
 
 /**
@@ -1719,39 +1522,25 @@ uint64_t guestmem_memory_policy(const struct guestmem *mem);
  * raise no signal, and call back on the calling thread. They need /proc.
  */
 
-/**
- * Without checksums: damage of the data goes unnoticed.
- */
+/** Without checksums: damage of the data goes unnoticed. */
 #define GUESTMEM_SNAPSHOT_NO_CHECKSUM 1
 
-/**
- * Leave out pages too that are allocated but hold only zeros. Takes reading all data once more.
- */
+/** Leave out pages too that are allocated but hold only zeros. Takes reading all data once more. */
 #define GUESTMEM_SNAPSHOT_SKIP_ZERO_PAGES 2
 
-/**
- * Have the data on its disk when the call returns (fdatasync).
- */
+/** Have the data on its disk when the call returns (fdatasync). */
 #define GUESTMEM_SNAPSHOT_SYNC 4
 
-/**
- * Write past the page cache (O_DIRECT). This version refuses it: GUESTMEM_E_UNSUPPORTED.
- */
+/** Write past the page cache (O_DIRECT). This version refuses it: GUESTMEM_E_UNSUPPORTED. */
 #define GUESTMEM_SNAPSHOT_DIRECT 8
 
-/**
- * Data ranges one after the other: for files, pipes, sockets and callbacks.
- */
+/** Data ranges one after the other: for files, pipes, sockets and callbacks. */
 #define GUESTMEM_LAYOUT_PACKED 0
 
-/**
- * A raw image with holes. This version refuses it: GUESTMEM_E_UNSUPPORTED.
- */
+/** A raw image with holes. This version refuses it: GUESTMEM_E_UNSUPPORTED. */
 #define GUESTMEM_LAYOUT_SPARSE 1
 
-/**
- * The stream goes on behind the data (with device state, say): stop there and look for no more.
- */
+/** The stream goes on behind the data (with device state, say): stop there and look for no more. */
 #define GUESTMEM_RESTORE_MORE_FOLLOWS 1
 
 /**
@@ -1765,29 +1554,17 @@ uint64_t guestmem_memory_policy(const struct guestmem *mem);
  */
 typedef int (*guestmem_progress_fn)(void *user, uint64_t done, uint64_t total);
 
-/**
- * How a snapshot is to be taken. All zero: packed, with checksums.
- */
+/** How a snapshot is to be taken. All zero: packed, with checksums. */
 struct guestmem_snapshot_options {
-    /**
-     * GUESTMEM_SNAPSHOT_*.
-     */
+    /** GUESTMEM_SNAPSHOT_*. */
     uint64_t flags;
-    /**
-     * GUESTMEM_LAYOUT_*.
-     */
+    /** GUESTMEM_LAYOUT_*. */
     uint32_t layout;
-    /**
-     * The most threads to use; 0: as many as help. This version uses one.
-     */
+    /** The most threads to use; 0: as many as help. This version uses one. */
     uint32_t threads;
-    /**
-     * May be NULL.
-     */
+    /** May be NULL. */
     guestmem_progress_fn progress;
-    /**
-     * Passed to progress.
-     */
+    /** Passed to progress. */
     void *progress_user;
 };
 
@@ -1802,29 +1579,17 @@ struct guestmem_snapshot_options {
  */
 typedef int64_t (*guestmem_write_fn)(void *user, const void *buf, size_t len);
 
-/**
- * How a snapshot is to be brought back. All zero: nothing may follow the data.
- */
+/** How a snapshot is to be brought back. All zero: nothing may follow the data. */
 struct guestmem_restore_options {
-    /**
-     * GUESTMEM_RESTORE_*.
-     */
+    /** GUESTMEM_RESTORE_*. */
     uint64_t flags;
-    /**
-     * The most threads to use; 0: as many as help. This version uses one.
-     */
+    /** The most threads to use; 0: as many as help. This version uses one. */
     uint32_t threads;
-    /**
-     * 0.
-     */
+    /** 0. */
     uint32_t reserved;
-    /**
-     * May be NULL. Called from the first write to guest memory on.
-     */
+    /** May be NULL. Called from the first write to guest memory on. */
     guestmem_progress_fn progress;
-    /**
-     * Passed to progress.
-     */
+    /** Passed to progress. */
     void *progress_user;
 };
 

@@ -72,6 +72,33 @@ fn declarations(section: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
+/// A comment of one line takes one line.
+fn join_short_comments(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut joined = String::new();
+    let mut at = 0;
+    while at < lines.len() {
+        let indent = lines[at].find("/**").unwrap_or(0);
+        let short = match lines[at..] {
+            [open, line, close, ..] if open.trim() == "/**" && close.trim() == "*/" => {
+                line.trim().strip_prefix("* ").map(|words| format!("/** {words} */"))
+            }
+            _ => None,
+        };
+        match short.filter(|comment| indent + comment.len() <= 100) {
+            Some(comment) => {
+                writeln!(joined, "{:indent$}{comment}", "").unwrap();
+                at += 3;
+            }
+            None => {
+                writeln!(joined, "{}", lines[at]).unwrap();
+                at += 1;
+            }
+        }
+    }
+    joined
+}
+
 fn generate() -> String {
     let mut text = String::from("/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */\n");
     text += &comment(&module_comment("mod"));
@@ -83,7 +110,7 @@ fn generate() -> String {
         text += "\n\n";
         text += &comment(&module_comment(section));
         text += "\n";
-        text += declarations(section).trim();
+        text += join_short_comments(&declarations(section)).trim();
         text += "\n";
     }
     text + "\n#ifdef __cplusplus\n}\n#endif\n\n#endif /* GUESTMEM_H */\n"

@@ -23,8 +23,9 @@
 //!   range, alignment, read-only. guestmem_last_error_message() says it in words. errno is left as
 //!   it was, nothing is printed, no signal is raised and no handler installed.
 //!   A struct travels as pointer and size: pass sizeof. A shorter (older) struct is padded with
-//!   zeros; what a longer (newer) one has beyond the library's must be zero (and is zeroed, where
-//!   the library fills it). All-zero options are always a sensible default. Unknown flag bits and enum values are refused.
+//!   zeros; what a longer (newer) one has beyond the library's must be zero, and is zeroed where
+//!   the library fills it. All-zero options are always a sensible default. Unknown flag bits and
+//!   enum values are refused.
 //!
 //! Ownership
 //!   guestmem_new(), guestmem_new_with_options(), guestmem_from_regions() and guestmem_ref() give

@@ -196,14 +196,14 @@ pub struct guestmem_region {
 ///   flags or purpose, flags that do not go together, host_addr NULL or wrapping, fd_offset beyond
 ///   2^63-1, a hugetlb_log2 that no huge page has.
 /// @retval GUESTMEM_E_INVALID_SIZE      size is 0.
-/// @retval GUESTMEM_E_TOO_LARGE         the region would end at or past 2^64 or exceed the host's
-///   address space, the file size limit or the number of descriptors.
+/// @retval GUESTMEM_E_TOO_LARGE         the region would end at or past 2^64, be longer than a file
+///   can or may be, or need a descriptor more than the process may have.
 /// @retval GUESTMEM_E_NOT_ALIGNED       address, size or fd_offset is not a multiple of the page
 ///   size, align is not a power of two, or host_addr not a multiple of it.
 /// @retval GUESTMEM_E_BACKING           fd is closed, not a regular file or memfd, write-only, too
 ///   short, or cannot be mapped like this.
 /// @retval GUESTMEM_E_READ_ONLY         fd is open to read only and the region is not.
-/// @retval GUESTMEM_E_NO_MEMORY         no host memory, or not enough free huge pages.
+/// @retval GUESTMEM_E_NO_MEMORY         no host memory or addresses, or not enough free huge pages.
 /// @retval GUESTMEM_E_UNSUPPORTED       the system has no such huge pages, or cannot populate.
 /// @retval GUESTMEM_E_OS                a system call failed.
 #[unsafe(no_mangle)]
