@@ -7,7 +7,7 @@
 use crate::address::is_aligned;
 use crate::error::{Error, Result};
 use crate::memory::GuestMemory;
-use crate::table::Span;
+use crate::table::{Span, Table};
 use crate::volatile::{self, LoadOrder, StoreOrder, VolatileSlice, Word};
 use std::sync::atomic::Ordering;
 
@@ -216,15 +216,21 @@ impl GuestMemory {
     }
 
     fn aligned_readable<W: Word>(&self, addr: u64) -> Result<*mut W> {
-        let size = size_of::<W>() as u64;
-        let host = self.table().readable(addr, size)?;
-        if is_aligned(addr, size) { Ok(host.cast()) } else { Err(Error::Misaligned) }
+        aligned(self.table(), addr)
     }
 
     fn aligned_writable<W: Word>(&self, addr: u64) -> Result<*mut W> {
-        let host = self.aligned_readable(addr)?;
-        if self.table().is_read_only(addr) { Err(Error::ReadOnly) } else { Ok(host) }
+        let table = self.table();
+        let host = aligned(table, addr)?;
+        if table.is_read_only(addr) { Err(Error::ReadOnly) } else { Ok(host) }
     }
+}
+
+/// The host address of a naturally aligned value within one region.
+fn aligned<W: Word>(table: &Table, addr: u64) -> Result<*mut W> {
+    let size = size_of::<W>() as u64;
+    let host = table.readable(addr, size)?;
+    if is_aligned(addr, size) { Ok(host.cast()) } else { Err(Error::Misaligned) }
 }
 
 fn copy_forward(to: &Span, from: &Span) {
