@@ -51,6 +51,12 @@ pub enum Advice {
     Mergeable,
 }
 
+impl Advice {
+    /// Every advice there is.
+    pub const ALL: [Advice; 4] =
+        [Advice::HugePages, Advice::Lock, Advice::DontFork, Advice::Mergeable];
+}
+
 /// A range of host memory: the library's own between guard pages, or the caller's.
 #[derive(Debug)]
 pub struct Mapping {
@@ -76,11 +82,7 @@ impl Mapping {
             host: host as *mut u8,
             size: size as usize,
             reserved: Some((base as *mut u8, reserved)),
-            protection: if read_only {
-                libc::PROT_READ
-            } else {
-                libc::PROT_READ | libc::PROT_WRITE
-            },
+            protection: protection(read_only),
         };
         mapping.map_over(0, size, content)?;
         mapping.dont_dump(0, size)?;
@@ -89,9 +91,7 @@ impl Mapping {
 
     /// The caller's memory, which stays the caller's to unmap.
     pub fn of_caller(host: *mut u8, size: u64, read_only: bool) -> Self {
-        let protection =
-            if read_only { libc::PROT_READ } else { libc::PROT_READ | libc::PROT_WRITE };
-        Mapping { host, size: size as usize, reserved: None, protection }
+        Mapping { host, size: size as usize, reserved: None, protection: protection(read_only) }
     }
 
     /// The first byte.
@@ -254,6 +254,10 @@ impl Mapping {
             errno => Error::from_os("mmap", errno),
         })
     }
+}
+
+fn protection(read_only: bool) -> i32 {
+    if read_only { libc::PROT_READ } else { libc::PROT_READ | libc::PROT_WRITE }
 }
 
 /// A mapping's bytes cut into parts of whole pages, one for each thread.

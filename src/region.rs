@@ -316,12 +316,8 @@ impl MemoryRegion {
 
     fn replace_with_zeros(&self, offset: u64, len: u64) -> Result<()> {
         self.mapping.replace_with_zeros(offset, len)?;
-        for advice in [Advice::HugePages, Advice::Lock, Advice::DontFork, Advice::Mergeable] {
-            if self.has(advice) {
-                self.mapping.apply(advice, offset, len)?;
-            }
-        }
-        Ok(())
+        let in_force = Advice::ALL.into_iter().filter(|&advice| self.has(advice));
+        in_force.map(|advice| self.mapping.apply(advice, offset, len)).collect()
     }
 }
 
