@@ -316,8 +316,8 @@ impl MemoryRegion {
 
     fn replace_with_zeros(&self, offset: u64, len: u64) -> Result<()> {
         self.mapping.replace_with_zeros(offset, len)?;
-        let in_force = Advice::ALL.into_iter().filter(|&advice| self.has(advice));
-        in_force.map(|advice| self.mapping.apply(advice, offset, len)).collect()
+        let mut in_force = Advice::ALL.into_iter().filter(|&advice| self.has(advice));
+        in_force.try_for_each(|advice| self.mapping.apply(advice, offset, len))
     }
 }
 
