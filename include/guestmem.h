@@ -1509,17 +1509,20 @@ uint64_t guestmem_memory_policy(const struct guestmem *mem);
  * 10 Snapshot and restore
  *
  * A snapshot is data and metadata. The data are the bytes of memory that may be anything but
- * zeros, one range after the other (packed layout), so it costs what was touched, not what was
- * configured. The metadata is one JSON object: the regions, the ranges, and a CRC-32C for each
- * MiB of them:
+ * zeros, so it costs what was touched, not what was configured: one range after the other (packed
+ * layout, for files, pipes, sockets and callbacks), or each at its place in a raw image of all
+ * regions with holes between (sparse layout, for files). The metadata is one JSON object: the
+ * regions, the ranges, and a CRC-32C for each MiB of them:
  *   {"format":"guestmem","version":1,"layout":"packed","compressed":false,"page_size":4096,
  *   "data_size":N,"checksum":"crc32c","chunk_size":1048576,"regions":[{"guest_base":0,"size":65536,
  *   "file_offset":0,"data_ranges":[{"start":61440,"end":65536,"crc":[3735928559]}]}]}
- * Ranges are offsets in their region; file_offset is where the region's data begins in the data;
- * what no range covers is zeros. Keys may be added to it: unknown ones are ignored.
+ * Ranges are offsets in their region; file_offset is where the region's first data byte (packed)
+ * or first byte (sparse) lies; what no range covers is zeros. Keys may be added to it: unknown ones
+ * are ignored. docs/image-format.md has it in full.
  *
- * Stop vCPUs and devices for the length of these calls. They block as read(2) and write(2) do,
- * raise no signal, and call back on the calling thread. They need /proc.
+ * Stop vCPUs and devices for the length of these calls: what changes under a snapshot is damaged
+ * in it, and found so by its checksums. They block as read(2) and write(2) do, raise no signal,
+ * and call back on the calling thread. They need /proc. Their threads end before they return.
  */
 
 /** Without checksums: damage of the data goes unnoticed. */
@@ -1531,13 +1534,16 @@ uint64_t guestmem_memory_policy(const struct guestmem *mem);
 /** Have the data on its disk when the call returns (fdatasync). */
 #define GUESTMEM_SNAPSHOT_SYNC 4
 
-/** Write past the page cache (O_DIRECT). This version refuses it: GUESTMEM_E_UNSUPPORTED. */
+/**
+ * Write past the page cache (O_DIRECT), to a file that can do it and from a position that is a
+ * multiple of the page size; GUESTMEM_E_UNSUPPORTED elsewhere.
+ */
 #define GUESTMEM_SNAPSHOT_DIRECT 8
 
 /** Data ranges one after the other: for files, pipes, sockets and callbacks. */
 #define GUESTMEM_LAYOUT_PACKED 0
 
-/** A raw image with holes. This version refuses it: GUESTMEM_E_UNSUPPORTED. */
+/** A raw image of all regions, one after the other, with holes: for files. */
 #define GUESTMEM_LAYOUT_SPARSE 1
 
 /** The stream goes on behind the data (with device state, say): stop there and look for no more. */
@@ -1560,7 +1566,7 @@ struct guestmem_snapshot_options {
     uint64_t flags;
     /** GUESTMEM_LAYOUT_*. */
     uint32_t layout;
-    /** The most threads to use; 0: as many as help. This version uses one. */
+    /** The most threads to use, the calling one among them; 0: as many as help. */
     uint32_t threads;
     /** May be NULL. */
     guestmem_progress_fn progress;
@@ -1583,7 +1589,7 @@ typedef int64_t (*guestmem_write_fn)(void *user, const void *buf, size_t len);
 struct guestmem_restore_options {
     /** GUESTMEM_RESTORE_*. */
     uint64_t flags;
-    /** The most threads to use; 0: as many as help. This version uses one. */
+    /** The most threads to use, the calling one among them; 0: as many as help. */
     uint32_t threads;
     /** 0. */
     uint32_t reserved;
@@ -1605,22 +1611,23 @@ struct guestmem_restore_options {
 typedef int64_t (*guestmem_read_fn)(void *user, void *buf, size_t len);
 
 /**
- * Writes the data of a memory to a descriptor, from its position on, which moves as with
- * write(2). Allocates no guest page. After a failure some of the data may have been written. Any
- * thread.
+ * Writes the data of a memory to a descriptor. Packed, it goes to the position on, which moves as
+ * with write(2). Sparse, it goes to absolute offsets, and the file is cut or grown to
+ * guestmem_memory_size(); its position stays. Allocates no guest page. After a failure some of the
+ * data may have been written. Any thread.
  *
  * @param mem           a memory. Stop vCPUs and devices for the length of the call.
- * @param fd            what to write: a file, pipe or socket.
+ * @param fd            what to write: a file, pipe or socket; sparse: a file not opened to append.
  * @param options       may be NULL: packed, with checksums.
  * @param options_size  sizeof *options, or 0 with NULL.
  * @param metadata      the JSON text, which goes to guestmem_free().
  * @retval GUESTMEM_OK                  the data is written, *metadata tells of it.
  * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
  * @retval GUESTMEM_E_INVALID_ARGUMENT  metadata is NULL; a bad struct size, unknown flag or layout.
- * @retval GUESTMEM_E_UNSUPPORTED       a flag or layout of later versions; with _SYNC, what cannot
- *   be synced; where data lies cannot be told: no /proc, a file region whose file cannot be opened
- *   again, caller's memory with neither fd nor the privilege to look, or memory whose missing
- *   pages a userfaultfd supplies.
+ * @retval GUESTMEM_E_UNSUPPORTED       with _SYNC or _DIRECT, what cannot be synced or written so;
+ *   sparse, what is no file or opened to append; where data lies cannot be told: no /proc, a file
+ *   region whose file cannot be opened again, caller's memory with neither fd nor the privilege to
+ *   look, or memory whose missing pages a userfaultfd supplies.
  * @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
  * @retval GUESTMEM_E_BUSY              fd is a file that backs the memory.
  * @retval GUESTMEM_E_IO                writing failed after `completed` bytes, with os_errno: EAGAIN
@@ -1652,7 +1659,8 @@ int guestmem_snapshot(const struct guestmem *mem,
  * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
  * @retval GUESTMEM_E_INVALID_ARGUMENT  write or metadata is NULL; a bad struct size, unknown flag or
  *   layout.
- * @retval GUESTMEM_E_UNSUPPORTED       as guestmem_snapshot(); also _SYNC.
+ * @retval GUESTMEM_E_UNSUPPORTED       as guestmem_snapshot(); also _SYNC, _DIRECT and the sparse
+ *   layout.
  * @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
  * @retval GUESTMEM_E_IO                write failed after `completed` bytes: os_errno is its errno,
  *   or EIO when it took none or more than there were.
@@ -1670,9 +1678,10 @@ int guestmem_snapshot_write(const struct guestmem *mem,
                             char **metadata);
 
 /**
- * Brings a snapshot back into a memory with the same regions, reading from a descriptor's position
- * on, which moves as with read(2). What the snapshot does not cover reads as zeros afterwards, its
- * host memory freed where the backing allows that.
+ * Brings a snapshot back into a memory with the same regions. Packed data is read from the
+ * descriptor's position on, which moves as with read(2); sparse data at absolute offsets. What the
+ * snapshot does not cover reads as zeros afterwards, its host memory freed where the backing allows
+ * that.
  *
  * Metadata, regions and, on a file, length and checksums are checked before the first write: a
  * failure there leaves memory as it was. Each MiB of a stream is checked before it is copied in. A
@@ -1683,7 +1692,7 @@ int guestmem_snapshot_write(const struct guestmem *mem,
  *   the call.
  * @param metadata      the JSON text of the snapshot. May come from anybody.
  * @param metadata_len  its bytes, without a NUL at the end.
- * @param fd            what to read: a file, pipe or socket.
+ * @param fd            what to read: a file, pipe or socket; sparse: a file.
  * @param options       may be NULL: nothing may follow the data.
  * @param options_size  sizeof *options, or 0 with NULL.
  * @retval GUESTMEM_OK                   memory holds what the snapshot holds.
@@ -1692,8 +1701,8 @@ int guestmem_snapshot_write(const struct guestmem *mem,
  *   reserved is not 0.
  * @retval GUESTMEM_E_METADATA           the metadata is malformed, inconsistent, longer than 64 MiB
  *   or nested more than 128 levels deep.
- * @retval GUESTMEM_E_UNSUPPORTED        another format, version, layout or kind of checksum; or
- *   memory whose missing pages a userfaultfd supplies.
+ * @retval GUESTMEM_E_UNSUPPORTED        another format, version, layout or kind of checksum; sparse
+ *   data from what is no file; or memory whose missing pages a userfaultfd supplies.
  * @retval GUESTMEM_E_MISMATCH           the snapshot is of other regions.
  * @retval GUESTMEM_E_READ_ONLY          a region is read-only.
  * @retval GUESTMEM_E_SNAPSHOT_SHORT     the data ends too early.
@@ -1750,6 +1759,150 @@ int guestmem_restore_read(const struct guestmem *mem,
                           void *user,
                           const struct guestmem_restore_options *options,
                           size_t options_size);
+
+
+/*
+ * 10 Image files
+ *
+ * A snapshot in one file: the sparse layout, then the metadata, then a trailer that says where it
+ * is and guards it. Saving replaces the file as a whole or not at all; loading makes a new memory
+ * of it, by reading it or by mapping it copy-on-write, which takes no time whatever its size, and
+ * in which all machines from one image share its pages until they write to them.
+ *
+ * An image may come from anybody: what is damaged or makes no sense is refused. While one is
+ * mapped, nobody may shorten or change the file; guestmem_save() never does, it makes a new file.
+ */
+
+/**
+ * Map the image copy-on-write instead of reading it: ready at once, whatever its size. An image
+ * that cannot be mapped is an error, it is never read instead.
+ */
+#define GUESTMEM_LOAD_MAP 1
+
+/** With _MAP: check all checksums first, and that nothing but zeros lies where there is no data. */
+#define GUESTMEM_LOAD_VERIFY 2
+
+/** How an image is to be loaded. All zero: it is read, and checked on the way. */
+struct guestmem_load_options {
+    /** GUESTMEM_LOAD_*. */
+    uint64_t flags;
+    /** The most threads to use, the calling one among them; 0: as many as help. */
+    uint32_t threads;
+    /** 0. */
+    uint32_t reserved;
+    /** May be NULL. */
+    guestmem_progress_fn progress;
+    /** Passed to progress. */
+    void *progress_user;
+};
+
+/**
+ * Saves a memory to an image file. It is written to a temporary file beside path (mode 0600),
+ * synced, and put in the place of path; then the folder is synced. So path holds the old image or
+ * the new one, whole, whatever happens. A symbolic link at path is replaced, not followed. After a
+ * failure there is no temporary file, and path is what it was. Any thread.
+ *
+ * @param mem           a memory. Stop vCPUs and devices for the length of the call.
+ * @param path          where the image is to be. May be the image that this memory is mapped from.
+ * @param options       may be NULL: with checksums. Both layouts mean the image file, and _SYNC is
+ *   implied.
+ * @param options_size  sizeof *options, or 0 with NULL.
+ * @retval GUESTMEM_OK                  path holds the image.
+ * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  path is NULL; a bad struct size, unknown flag or layout.
+ * @retval GUESTMEM_E_UNSUPPORTED       as guestmem_snapshot(); path is neither a regular file nor a
+ *   symbolic link, nor free.
+ * @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
+ * @retval GUESTMEM_E_BUSY              path is a file whose shared mapping is this memory.
+ * @retval GUESTMEM_E_IO                writing or syncing failed, with os_errno.
+ * @retval GUESTMEM_E_CANCELLED         the progress function asked to stop.
+ * @retval GUESTMEM_E_TOO_LARGE         the metadata would exceed 64 MiB, or a limit of the process
+ *   was met.
+ * @retval GUESTMEM_E_NO_MEMORY         a host allocation failed.
+ * @retval GUESTMEM_E_OS                another system call failed: there is no such folder, say.
+ */
+int guestmem_save(const struct guestmem *mem,
+                  const char *path,
+                  const struct guestmem_snapshot_options *options,
+                  size_t options_size);
+
+/**
+ * Brings an image file back into a memory with the same regions, as guestmem_restore() does. Any
+ * thread.
+ *
+ * @param mem           a memory without read-only regions. Stop vCPUs and devices for the length of
+ *   the call.
+ * @param path          the image.
+ * @param options       may be NULL.
+ * @param options_size  sizeof *options, or 0 with NULL.
+ * @retval GUESTMEM_OK                   memory holds what the image holds.
+ * @retval GUESTMEM_E_BAD_HANDLE         mem is no live memory.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT   path is NULL; a bad struct size, unknown flag, or reserved
+ *   is not 0.
+ * @retval GUESTMEM_E_METADATA           path is no image, or a damaged one.
+ * @retval GUESTMEM_E_UNSUPPORTED        as guestmem_restore().
+ * @retval GUESTMEM_E_MISMATCH           the image is of other regions.
+ * @retval GUESTMEM_E_READ_ONLY          a region is read-only.
+ * @retval GUESTMEM_E_CORRUPT            a checksum does not match.
+ * @retval GUESTMEM_E_SNAPSHOT_SHORT     the file was shortened while it was read.
+ * @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno.
+ * @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
+ * @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
+ * @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
+ * @retval GUESTMEM_E_OS                 another system call failed: there is no such file, say.
+ */
+int guestmem_restore_file(const struct guestmem *mem,
+                          const char *path,
+                          const struct guestmem_restore_options *options,
+                          size_t options_size);
+
+/**
+ * Makes a new memory of an image file, with the regions of the memory that was saved: plain RAM,
+ * or copy-on-write mappings of the file with _MAP. Any thread.
+ *
+ * @param path          the image. With _MAP nobody may shorten or change the file while the memory
+ *   lives; other files may take its name.
+ * @param options       may be NULL: read, with all checks.
+ * @param options_size  sizeof *options, or 0 with NULL.
+ * @param out           the memory, with one reference that goes to guestmem_unref().
+ * @retval GUESTMEM_OK                   *out is the memory.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT   path or out is NULL; a bad struct size, unknown flag, or
+ *   reserved is not 0.
+ * @retval GUESTMEM_E_METADATA           path is no image, or a damaged one.
+ * @retval GUESTMEM_E_UNSUPPORTED        another version, or kind of checksum; _VERIFY of an image
+ *   without checksums.
+ * @retval GUESTMEM_E_CORRUPT            a checksum does not match; with _MAP and _VERIFY also: there
+ *   is data in what should be a hole.
+ * @retval GUESTMEM_E_SNAPSHOT_SHORT     the file was shortened while it was read.
+ * @retval GUESTMEM_E_BACKING            with _MAP: the file system offers no mappings.
+ * @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno.
+ * @retval GUESTMEM_E_CANCELLED          the progress function asked to stop.
+ * @retval GUESTMEM_E_NO_MEMORY          a host allocation failed, or the regions do not fit the
+ *   address space.
+ * @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
+ * @retval GUESTMEM_E_OS                 another system call failed: there is no such file, say.
+ */
+int guestmem_load(const char *path,
+                  const struct guestmem_load_options *options,
+                  size_t options_size,
+                  struct guestmem **out);
+
+/**
+ * The metadata of an image file. Its checksum is checked and all that can be checked without
+ * looking at the data. Any thread.
+ *
+ * @param path      the image.
+ * @param metadata  the JSON text, which goes to guestmem_free().
+ * @retval GUESTMEM_OK                   *metadata is the text.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT   path or metadata is NULL.
+ * @retval GUESTMEM_E_METADATA           path is no image, or a damaged one.
+ * @retval GUESTMEM_E_UNSUPPORTED        another version, or kind of checksum.
+ * @retval GUESTMEM_E_IO                 reading failed, with os_errno.
+ * @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
+ * @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
+ * @retval GUESTMEM_E_OS                 another system call failed: there is no such file, say.
+ */
+int guestmem_image_metadata(const char *path, char **metadata);
 
 #ifdef __cplusplus
 }

@@ -33,6 +33,20 @@ impl Text {
         self.0.len()
     }
 
+    /// Appends a number in decimal digits.
+    pub fn write_number(&mut self, number: u64) -> std::io::Result<()> {
+        let mut digits = [0u8; 20];
+        let (mut at, mut rest) = (digits.len(), number);
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                return self.write_all(&digits[at..]);
+            }
+        }
+    }
+
     /// True before anything is written.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

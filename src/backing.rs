@@ -12,9 +12,6 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 /// The name that the library's memfds bear in /proc.
 const MEMFD_NAME: &CStr = c"guestmem";
 
-/// Not among the standard streams, which a program that closed them may go on writing to.
-const FIRST_FD: RawFd = 3;
-
 /// An open file that regions live in, shared between them.
 #[derive(Debug)]
 pub struct BackingFile {
@@ -118,17 +115,12 @@ impl BackingFile {
         if offset > i64::MAX as u64 {
             return Err(Error::InvalidArgument("fd_offset is beyond 2^63-1"));
         }
-        // SAFETY: fcntl checks the number it is given.
-        let raw = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, FIRST_FD) };
-        if raw < 0 {
-            return Err(match errno() {
-                libc::EBADF => backing("the descriptor is not open", libc::EBADF),
-                other => Error::from_os("fcntl(F_DUPFD_CLOEXEC)", other),
-            });
-        }
-        // SAFETY: a descriptor that was just made and that nobody else owns.
-        let fd = unsafe { OwnedFd::from_raw_fd(raw) };
-        let status = status_flags(&fd)?;
+        let fd = file::duplicate(fd).map_err(|errno| match errno {
+            libc::EBADF => backing("the descriptor is not open", libc::EBADF),
+            other => Error::from_os("fcntl(F_DUPFD_CLOEXEC)", other),
+        })?;
+        let status = file::status_flags(fd.as_raw_fd())
+            .map_err(|errno| Error::from_os("fcntl(F_GETFL)", errno))?;
         let length = regular_file_length(&fd)?;
         let system =
             file::statfs(fd.as_raw_fd()).map_err(|errno| Error::from_os("fstatfs", errno))?;
@@ -187,14 +179,7 @@ fn create_memfd(flags: u32) -> file::Outcome<OwnedFd> {
         return Err(errno());
     }
     // SAFETY: a descriptor that was just made and that nobody else owns.
-    let fd = unsafe { OwnedFd::from_raw_fd(raw) };
-    if raw >= FIRST_FD {
-        return Ok(fd);
-    }
-    // SAFETY: a plain fcntl on our descriptor.
-    let raw = unsafe { libc::fcntl(raw, libc::F_DUPFD_CLOEXEC, FIRST_FD) };
-    // SAFETY: as above.
-    if raw < 0 { Err(errno()) } else { Ok(unsafe { OwnedFd::from_raw_fd(raw) }) }
+    file::above_standard(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
 fn memfd_error(errno: i32, huge: bool) -> Error {
@@ -230,12 +215,6 @@ fn file_size_limit() -> Result<u64> {
         return Err(Error::last_os("getrlimit"));
     }
     Ok(limit.rlim_cur)
-}
-
-fn status_flags(fd: &OwnedFd) -> Result<i32> {
-    // SAFETY: a plain fcntl on our descriptor.
-    let status = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
-    if status < 0 { Err(Error::last_os("fcntl(F_GETFL)")) } else { Ok(status) }
 }
 
 fn check_mode(status: i32, usage: FileUse) -> Result<()> {

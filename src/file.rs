@@ -3,11 +3,80 @@
 //! caller makes an error of its own kind.
 
 use crate::error::errno;
+use std::ffi::CStr;
+use std::fmt::Arguments;
+use std::io::Write;
 use std::mem::MaybeUninit;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// Not among the standard streams, which a program that closed them may go on writing to.
+pub const FIRST_FD: RawFd = 3;
 
 /// What a system call gave, or its errno.
 pub type Outcome<T> = std::result::Result<T, i32>;
+
+/// `openat(2)`, close-on-exec, for a descriptor that is no standard stream's. `mode` is that of a new
+/// file.
+pub fn open_at(folder: RawFd, path: &CStr, flags: i32, mode: u32) -> Outcome<OwnedFd> {
+    loop {
+        // SAFETY: a C string and numbers.
+        let raw = unsafe { libc::openat(folder, path.as_ptr(), flags | libc::O_CLOEXEC, mode) };
+        if raw >= 0 {
+            // SAFETY: a descriptor that was just made and that nobody else owns.
+            return above_standard(unsafe { OwnedFd::from_raw_fd(raw) });
+        }
+        match errno() {
+            libc::EINTR => {}
+            errno => return Err(errno),
+        }
+    }
+}
+
+/// `open(2)` of a file that is there, as [`open_at`].
+pub fn open(path: &CStr, flags: i32) -> Outcome<OwnedFd> {
+    open_at(libc::AT_FDCWD, path, flags, 0)
+}
+
+/// Opens the file behind a descriptor anew: with a position and flags of its own.
+pub fn open_again(fd: RawFd, flags: i32) -> Outcome<OwnedFd> {
+    let mut path = [0; 32];
+    open(short_path(&mut path, format_args!("/proc/self/fd/{fd}")), flags)
+}
+
+/// Writes a path that is known to fit into `room`.
+pub fn short_path<'a>(room: &'a mut [u8], path: Arguments) -> &'a CStr {
+    let last = room.len() - 1;
+    // What does not fit is cut, and the last byte stays 0.
+    let _ = (&mut room[..last]).write_fmt(path);
+    CStr::from_bytes_until_nul(room).unwrap_or(c"")
+}
+
+/// The same open file under a number that is none of the standard streams'.
+pub fn above_standard(fd: OwnedFd) -> Outcome<OwnedFd> {
+    if fd.as_raw_fd() >= FIRST_FD { Ok(fd) } else { duplicate(fd.as_raw_fd()) }
+}
+
+/// A further descriptor of the same open file, close-on-exec.
+pub fn duplicate(fd: RawFd) -> Outcome<OwnedFd> {
+    // SAFETY: fcntl checks the number it is given.
+    let raw = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, FIRST_FD) };
+    // SAFETY: a descriptor that was just made and that nobody else owns.
+    if raw < 0 { Err(errno()) } else { Ok(unsafe { OwnedFd::from_raw_fd(raw) }) }
+}
+
+/// The open file's status flags (`O_RDWR` and so on).
+pub fn status_flags(fd: RawFd) -> Outcome<i32> {
+    // SAFETY: a plain fcntl, which checks the descriptor.
+    let status = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    if status < 0 { Err(errno()) } else { Ok(status) }
+}
+
+/// `lseek(2)`. Gives the new position.
+pub fn seek(fd: RawFd, offset: i64, whence: i32) -> Outcome<u64> {
+    // SAFETY: a plain system call, which checks the descriptor.
+    let position = unsafe { libc::lseek(fd, offset, whence) };
+    if position < 0 { Err(errno()) } else { Ok(position as u64) }
+}
 
 /// `fstat(2)`.
 pub fn stat(fd: RawFd) -> Outcome<libc::stat> {
@@ -58,6 +127,22 @@ pub unsafe fn pread_some(fd: RawFd, buf: *mut u8, len: usize, offset: u64) -> Ou
     unsafe { move_some(libc::SYS_pread64, fd, buf, len, offset) }
 }
 
+/// Writes parts one after the other, at an offset or at the position, continuing after EINTR.
+///
+/// # Safety
+/// Each part can be read.
+pub unsafe fn write_parts(fd: RawFd, parts: &[libc::iovec], at: Option<u64>) -> Outcome<usize> {
+    let (list, count) = (parts.as_ptr().cast_mut().cast(), parts.len());
+    // SAFETY: passed on. The kernel only reads the list, and takes the offset as two halves, the
+    // upper of which it ignores on 64 bits.
+    unsafe {
+        match at {
+            Some(offset) => move_some(libc::SYS_pwritev, fd, list, count, offset),
+            None => move_some(libc::SYS_writev, fd, list, count, 0),
+        }
+    }
+}
+
 unsafe fn move_some(
     number: i64,
     fd: RawFd,
@@ -66,7 +151,7 @@ unsafe fn move_some(
     offset: u64,
 ) -> Outcome<usize> {
     loop {
-        // SAFETY: the caller's buffer holds `len` bytes; the kernel checks the descriptor. Calls
+        // SAFETY: the caller's buffer holds `len` bytes, or parts; the kernel checks the descriptor. Calls
         // without an offset ignore it.
         let moved = unsafe { libc::syscall(number, i64::from(fd), buf, len, offset) };
         match moved {

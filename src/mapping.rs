@@ -182,7 +182,8 @@ impl Mapping {
         Ok(resident as u64)
     }
 
-    fn populate_range(&self, offset: u64, len: u64) -> Result<()> {
+    /// Faults the pages of a range in.
+    pub fn populate_range(&self, offset: u64, len: u64) -> Result<()> {
         let write = self.protection & libc::PROT_WRITE != 0;
         let advice = if write { libc::MADV_POPULATE_WRITE } else { libc::MADV_POPULATE_READ };
         loop {

@@ -33,26 +33,52 @@ struct Job<'a> {
 
 /// Runs `work(0)` to `work(count - 1)`, the last on the calling thread and each of the others on
 /// one of its own where a thread can be had. Gives the failure of the lowest index, if any.
+pub fn run(count: usize, work: &(dyn Fn(usize) -> Result<()> + Sync)) -> Result<()> {
+    let Some(last) = count.checked_sub(1) else { return Ok(()) };
+    run_beside(last, work, &mut || work(last))
+}
+
+/// Runs `work(0)` to `work(count - 1)` as [`run`] does, and `own` on the calling thread beside
+/// them. Its failure counts last.
 ///
 /// The threads are the C library's: those of std allocate without a way to fail, and leave a
 /// destructor behind in the embedder's thread.
-pub fn run(count: usize, work: &(dyn Fn(usize) -> Result<()> + Sync)) -> Result<()> {
-    let Some(last) = count.checked_sub(1) else { return Ok(()) };
-    let mut jobs = vec_of(last)?;
-    jobs.extend((0..last).map(|index| Job { work, index, result: Ok(()) }));
-    let mut threads = vec_of(last)?;
-    for job in &mut jobs {
+pub fn run_beside(
+    count: usize,
+    work: &(dyn Fn(usize) -> Result<()> + Sync),
+    own: &mut dyn FnMut() -> Result<()>,
+) -> Result<()> {
+    let mut jobs = vec_of(count)?;
+    jobs.extend((0..count).map(|index| Job { work, index, result: Ok(()) }));
+    let mut threads = vec_of(count)?;
+    let mut without = None;
+    for (index, job) in jobs.iter_mut().enumerate() {
         match start(job) {
             Some(thread) => threads.push(thread),
-            None => job.result = work(job.index),
+            None => {
+                without = Some(index);
+                break;
+            }
         }
     }
-    let own = work(last);
+    let own = guarded(own);
+    for job in jobs.iter_mut().skip(without.unwrap_or(count)) {
+        job.result = guarded(|| work(job.index));
+    }
     for thread in threads {
         // SAFETY: a thread that was started above and is joined once.
         unsafe { libc::pthread_join(thread, null_mut()) };
     }
     jobs.iter().try_for_each(|job| job.result).and(own)
+}
+
+/// Keeps a panic from unwinding past what threads still use.
+fn guarded(work: impl FnOnce() -> Result<()>) -> Result<()> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        // Dropping it could panic again.
+        std::mem::forget(payload);
+        Err(Error::Internal("a thread panicked"))
+    })
 }
 
 /// Starts a thread for `job`, which must stay where it is until the thread is joined.
@@ -79,11 +105,7 @@ fn start(job: &mut Job) -> Option<libc::pthread_t> {
 extern "C" fn run_job(job: *mut c_void) -> *mut c_void {
     // SAFETY: `start` passed a job that is this thread's alone.
     let job = unsafe { &mut *job.cast::<Job>() };
-    let result = catch_unwind(AssertUnwindSafe(|| (job.work)(job.index)));
-    job.result = result.unwrap_or_else(|payload| {
-        std::mem::forget(payload);
-        Err(Error::Internal("a thread panicked"))
-    });
+    job.result = guarded(|| (job.work)(job.index));
     null_mut()
 }
 

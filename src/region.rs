@@ -292,6 +292,15 @@ impl MemoryRegion {
         }
     }
 
+    /// Brings the pages at `offset..offset + len` in to be written: many at once take less than each
+    /// by its own fault, and one that could not be had is an error here and SIGBUS there.
+    pub fn prefault(&self, offset: u64, len: u64) -> Result<()> {
+        match self.mapping.populate_range(offset, len) {
+            Err(error @ Error::NoMemory(_)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Gives advice for the whole region.
     pub fn apply(&self, advice: Advice) -> Result<()> {
         // First, so that pages that are replaced meanwhile get it too.

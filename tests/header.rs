@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// The files of `src/ffi/` that declare something, in the order of the header's sections.
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "version",
     "status",
     "region",
@@ -19,6 +19,7 @@ const SECTIONS: [&str; 12] = [
     "transfer",
     "policy",
     "snapshot",
+    "image",
 ];
 
 fn root() -> &'static Path {

@@ -194,7 +194,7 @@ pub unsafe extern "C" fn guestmem_unref(mem: *mut guestmem) {
 ///
 /// # Safety
 /// `out` is NULL, which `make` refuses, or can be written.
-unsafe fn create(
+pub(super) unsafe fn create(
     out: *mut *mut guestmem,
     make: impl FnOnce(&About) -> Result<Ref<GuestMemory>>,
 ) -> c_int {

@@ -84,6 +84,7 @@
 
 pub mod access;
 mod any_width;
+pub mod image;
 pub mod memory;
 pub mod policy;
 pub mod query;

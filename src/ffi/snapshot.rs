@@ -2,17 +2,20 @@
 //! 10 Snapshot and restore
 //!
 //! A snapshot is data and metadata. The data are the bytes of memory that may be anything but
-//! zeros, one range after the other (packed layout), so it costs what was touched, not what was
-//! configured. The metadata is one JSON object: the regions, the ranges, and a CRC-32C for each
-//! MiB of them:
+//! zeros, so it costs what was touched, not what was configured: one range after the other (packed
+//! layout, for files, pipes, sockets and callbacks), or each at its place in a raw image of all
+//! regions with holes between (sparse layout, for files). The metadata is one JSON object: the
+//! regions, the ranges, and a CRC-32C for each MiB of them:
 //!   {"format":"guestmem","version":1,"layout":"packed","compressed":false,"page_size":4096,
 //!   "data_size":N,"checksum":"crc32c","chunk_size":1048576,"regions":[{"guest_base":0,"size":65536,
 //!   "file_offset":0,"data_ranges":[{"start":61440,"end":65536,"crc":[3735928559]}]}]}
-//! Ranges are offsets in their region; file_offset is where the region's data begins in the data;
-//! what no range covers is zeros. Keys may be added to it: unknown ones are ignored.
+//! Ranges are offsets in their region; file_offset is where the region's first data byte (packed)
+//! or first byte (sparse) lies; what no range covers is zeros. Keys may be added to it: unknown ones
+//! are ignored. docs/image-format.md has it in full.
 //!
-//! Stop vCPUs and devices for the length of these calls. They block as read(2) and write(2) do,
-//! raise no signal, and call back on the calling thread. They need /proc.
+//! Stop vCPUs and devices for the length of these calls: what changes under a snapshot is damaged
+//! in it, and found so by its checksums. They block as read(2) and write(2) do, raise no signal,
+//! and call back on the calling thread. They need /proc. Their threads end before they return.
 
 use super::memory::guestmem;
 use super::{
@@ -20,8 +23,8 @@ use super::{
 };
 use crate::alloc::vec_of;
 use crate::error::{Error, Result};
-use crate::snapshot::metadata::MAX_TEXT;
-use crate::snapshot::restore::{restore_from, restore_from_fd};
+use crate::snapshot::metadata::{Layout, MAX_TEXT};
+use crate::snapshot::restore::{RestoreOptions, restore_from, restore_from_fd};
 use crate::snapshot::{SnapshotOptions, snapshot_to, snapshot_to_fd};
 use crate::volatile::copy_from_guest;
 use std::ffi::{c_char, c_int, c_void};
@@ -63,12 +66,13 @@ pub const GUESTMEM_SNAPSHOT_NO_CHECKSUM: u64 = 1;
 pub const GUESTMEM_SNAPSHOT_SKIP_ZERO_PAGES: u64 = 2;
 /// Have the data on its disk when the call returns (fdatasync).
 pub const GUESTMEM_SNAPSHOT_SYNC: u64 = 4;
-/// Write past the page cache (O_DIRECT). This version refuses it: GUESTMEM_E_UNSUPPORTED.
+/// Write past the page cache (O_DIRECT), to a file that can do it and from a position that is a
+/// multiple of the page size; GUESTMEM_E_UNSUPPORTED elsewhere.
 pub const GUESTMEM_SNAPSHOT_DIRECT: u64 = 8;
 
 /// Data ranges one after the other: for files, pipes, sockets and callbacks.
 pub const GUESTMEM_LAYOUT_PACKED: u32 = 0;
-/// A raw image with holes. This version refuses it: GUESTMEM_E_UNSUPPORTED.
+/// A raw image of all regions, one after the other, with holes: for files.
 pub const GUESTMEM_LAYOUT_SPARSE: u32 = 1;
 
 /// The stream goes on behind the data (with device state, say): stop there and look for no more.
@@ -82,7 +86,7 @@ pub struct guestmem_snapshot_options {
     pub flags: u64,
     /// GUESTMEM_LAYOUT_*.
     pub layout: u32,
-    /// The most threads to use; 0: as many as help. This version uses one.
+    /// The most threads to use, the calling one among them; 0: as many as help.
     pub threads: u32,
     /// May be NULL.
     pub progress: guestmem_progress_fn,
@@ -99,7 +103,7 @@ unsafe impl Plain for guestmem_snapshot_options {}
 pub struct guestmem_restore_options {
     /// GUESTMEM_RESTORE_*.
     pub flags: u64,
-    /// The most threads to use; 0: as many as help. This version uses one.
+    /// The most threads to use, the calling one among them; 0: as many as help.
     pub threads: u32,
     /// 0.
     pub reserved: u32,
@@ -112,22 +116,23 @@ pub struct guestmem_restore_options {
 // SAFETY: integers, a pointer and an optional function pointer.
 unsafe impl Plain for guestmem_restore_options {}
 
-/// Writes the data of a memory to a descriptor, from its position on, which moves as with
-/// write(2). Allocates no guest page. After a failure some of the data may have been written. Any
-/// thread.
+/// Writes the data of a memory to a descriptor. Packed, it goes to the position on, which moves as
+/// with write(2). Sparse, it goes to absolute offsets, and the file is cut or grown to
+/// guestmem_memory_size(); its position stays. Allocates no guest page. After a failure some of the
+/// data may have been written. Any thread.
 ///
 /// @param mem           a memory. Stop vCPUs and devices for the length of the call.
-/// @param fd            what to write: a file, pipe or socket.
+/// @param fd            what to write: a file, pipe or socket; sparse: a file not opened to append.
 /// @param options       may be NULL: packed, with checksums.
 /// @param options_size  sizeof *options, or 0 with NULL.
 /// @param metadata      the JSON text, which goes to guestmem_free().
 /// @retval GUESTMEM_OK                  the data is written, *metadata tells of it.
 /// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
 /// @retval GUESTMEM_E_INVALID_ARGUMENT  metadata is NULL; a bad struct size, unknown flag or layout.
-/// @retval GUESTMEM_E_UNSUPPORTED       a flag or layout of later versions; with _SYNC, what cannot
-///   be synced; where data lies cannot be told: no /proc, a file region whose file cannot be opened
-///   again, caller's memory with neither fd nor the privilege to look, or memory whose missing
-///   pages a userfaultfd supplies.
+/// @retval GUESTMEM_E_UNSUPPORTED       with _SYNC or _DIRECT, what cannot be synced or written so;
+///   sparse, what is no file or opened to append; where data lies cannot be told: no /proc, a file
+///   region whose file cannot be opened again, caller's memory with neither fd nor the privilege to
+///   look, or memory whose missing pages a userfaultfd supplies.
 /// @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
 /// @retval GUESTMEM_E_BUSY              fd is a file that backs the memory.
 /// @retval GUESTMEM_E_IO                writing failed after `completed` bytes, with os_errno: EAGAIN
@@ -172,7 +177,8 @@ pub unsafe extern "C" fn guestmem_snapshot(
 /// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
 /// @retval GUESTMEM_E_INVALID_ARGUMENT  write or metadata is NULL; a bad struct size, unknown flag or
 ///   layout.
-/// @retval GUESTMEM_E_UNSUPPORTED       as guestmem_snapshot(); also _SYNC.
+/// @retval GUESTMEM_E_UNSUPPORTED       as guestmem_snapshot(); also _SYNC, _DIRECT and the sparse
+///   layout.
 /// @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
 /// @retval GUESTMEM_E_IO                write failed after `completed` bytes: os_errno is its errno,
 ///   or EIO when it took none or more than there were.
@@ -205,9 +211,10 @@ pub unsafe extern "C" fn guestmem_snapshot_write(
     }
 }
 
-/// Brings a snapshot back into a memory with the same regions, reading from a descriptor's position
-/// on, which moves as with read(2). What the snapshot does not cover reads as zeros afterwards, its
-/// host memory freed where the backing allows that.
+/// Brings a snapshot back into a memory with the same regions. Packed data is read from the
+/// descriptor's position on, which moves as with read(2); sparse data at absolute offsets. What the
+/// snapshot does not cover reads as zeros afterwards, its host memory freed where the backing allows
+/// that.
 ///
 /// Metadata, regions and, on a file, length and checksums are checked before the first write: a
 /// failure there leaves memory as it was. Each MiB of a stream is checked before it is copied in. A
@@ -218,7 +225,7 @@ pub unsafe extern "C" fn guestmem_snapshot_write(
 ///   the call.
 /// @param metadata      the JSON text of the snapshot. May come from anybody.
 /// @param metadata_len  its bytes, without a NUL at the end.
-/// @param fd            what to read: a file, pipe or socket.
+/// @param fd            what to read: a file, pipe or socket; sparse: a file.
 /// @param options       may be NULL: nothing may follow the data.
 /// @param options_size  sizeof *options, or 0 with NULL.
 /// @retval GUESTMEM_OK                   memory holds what the snapshot holds.
@@ -227,8 +234,8 @@ pub unsafe extern "C" fn guestmem_snapshot_write(
 ///   reserved is not 0.
 /// @retval GUESTMEM_E_METADATA           the metadata is malformed, inconsistent, longer than 64 MiB
 ///   or nested more than 128 levels deep.
-/// @retval GUESTMEM_E_UNSUPPORTED        another format, version, layout or kind of checksum; or
-///   memory whose missing pages a userfaultfd supplies.
+/// @retval GUESTMEM_E_UNSUPPORTED        another format, version, layout or kind of checksum; sparse
+///   data from what is no file; or memory whose missing pages a userfaultfd supplies.
 /// @retval GUESTMEM_E_MISMATCH           the snapshot is of other regions.
 /// @retval GUESTMEM_E_READ_ONLY          a region is read-only.
 /// @retval GUESTMEM_E_SNAPSHOT_SHORT     the data ends too early.
@@ -253,9 +260,9 @@ pub unsafe extern "C" fn guestmem_restore(
         call(None, || {
             let mem = memory(mem)?;
             required_buffer(metadata, metadata_len)?;
-            let (more_follows, mut progress) = restore_options(options, options_size)?;
+            let (options, mut progress) = restore_options(options, options_size)?;
             let metadata = metadata_in(metadata, metadata_len)?;
-            restore_from_fd(mem, &metadata, fd, more_follows, &mut progress)
+            restore_from_fd(mem, &metadata, fd, options, &mut progress)
         })
     }
 }
@@ -305,11 +312,11 @@ pub unsafe extern "C" fn guestmem_restore_read(
             let mem = memory(mem)?;
             required_buffer(metadata, metadata_len)?;
             let read = read.ok_or(NO_FUNCTION)?;
-            let (more_follows, mut progress) = restore_options(options, options_size)?;
+            let (options, mut progress) = restore_options(options, options_size)?;
             let metadata = metadata_in(metadata, metadata_len)?;
             let mut give =
                 |buffer: &mut [u8]| moved(read(user, buffer.as_mut_ptr().cast(), buffer.len()));
-            restore_from(mem, &metadata, &mut give, more_follows, &mut progress)
+            restore_from(mem, &metadata, &mut give, options, &mut progress)
         })
     }
 }
@@ -318,7 +325,7 @@ const NO_FUNCTION: Error = Error::InvalidArgument("a required function is NULL")
 
 /// # Safety
 /// See [`struct_in`].
-unsafe fn snapshot_options(
+pub(super) unsafe fn snapshot_options(
     options: *const guestmem_snapshot_options,
     size: usize,
 ) -> Result<(SnapshotOptions, impl FnMut(u64, u64) -> Result<()>)> {
@@ -334,25 +341,26 @@ unsafe fn snapshot_options(
         _ => return Err(Error::InvalidArgument("an unknown layout")),
     }
     let has = |flag| options.flags & flag != 0;
-    if options.layout == GUESTMEM_LAYOUT_SPARSE || has(GUESTMEM_SNAPSHOT_DIRECT) {
-        return Err(Error::Unsupported("neither sparse nor direct snapshots in this version"));
-    }
     let how = SnapshotOptions {
+        layout: match options.layout {
+            GUESTMEM_LAYOUT_SPARSE => Layout::Sparse,
+            _ => Layout::Packed,
+        },
         checksums: !has(GUESTMEM_SNAPSHOT_NO_CHECKSUM),
         skip_zero_pages: has(GUESTMEM_SNAPSHOT_SKIP_ZERO_PAGES),
         sync: has(GUESTMEM_SNAPSHOT_SYNC),
+        direct: has(GUESTMEM_SNAPSHOT_DIRECT),
+        threads: options.threads,
     };
     Ok((how, progress(options.progress, options.progress_user)))
 }
 
-/// Gives whether more follows the data, and the progress function.
-///
 /// # Safety
 /// See [`struct_in`].
-unsafe fn restore_options(
+pub(super) unsafe fn restore_options(
     options: *const guestmem_restore_options,
     size: usize,
-) -> Result<(bool, impl FnMut(u64, u64) -> Result<()>)> {
+) -> Result<(RestoreOptions, impl FnMut(u64, u64) -> Result<()>)> {
     // SAFETY: passed on.
     let options = unsafe { struct_in(options, size, 0)? };
     known_flags(options.flags, GUESTMEM_RESTORE_MORE_FOLLOWS)?;
@@ -360,10 +368,11 @@ unsafe fn restore_options(
         return Err(Error::InvalidArgument("reserved is not 0"));
     }
     let more_follows = options.flags & GUESTMEM_RESTORE_MORE_FOLLOWS != 0;
-    Ok((more_follows, progress(options.progress, options.progress_user)))
+    let how = RestoreOptions { more_follows, threads: options.threads };
+    Ok((how, progress(options.progress, options.progress_user)))
 }
 
-fn progress(
+pub(super) fn progress(
     function: guestmem_progress_fn,
     user: *mut c_void,
 ) -> impl FnMut(u64, u64) -> Result<()> {

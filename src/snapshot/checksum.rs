@@ -4,9 +4,12 @@
 //! Guest memory may change while it is looked at, and a stream cannot be read twice. So a checksum
 //! is always that of a private copy, and the very same copy is written, or put into guest memory.
 
+use super::fold::Piece;
 use super::metadata::{CHUNK_SIZE, Chunk, Metadata};
 use crate::alloc::vec_of;
 use crate::error::{Error, Result};
+use crate::region::MemoryRegion;
+use crate::volatile;
 
 /// Takes bytes: how many of them, at least one, or an errno.
 pub type Write<'a> = &'a mut dyn FnMut(&[u8]) -> std::result::Result<usize, i32>;
@@ -16,6 +19,34 @@ pub type Read<'a> = &'a mut dyn FnMut(&mut [u8]) -> std::result::Result<usize, i
 /// The checksum of `bytes`.
 pub fn checksum(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes)
+}
+
+/// The checksum of a chunk in guest memory, which is cut into `pieces`. Guest memory may change
+/// while it is looked at, so every byte is copied to the `buffer` once.
+pub fn checksum_of_guest(
+    region: &MemoryRegion,
+    pieces: impl Iterator<Item = Piece>,
+    buffer: &mut [u8],
+) -> u32 {
+    // So much stays in the nearest cache.
+    const AT_ONCE: usize = 16 << 10;
+    let mut sum = 0;
+    for piece in pieces {
+        for start in (piece.range.start..piece.range.end).step_by(AT_ONCE) {
+            let part = &mut buffer[..AT_ONCE.min((piece.range.end - start) as usize)];
+            if piece.is_hole {
+                part.fill(0);
+            } else {
+                // SAFETY: the piece lies within the region, whose mapping lives as long as it.
+                unsafe {
+                    let from = region.host().add(start as usize);
+                    volatile::copy_from_guest(part.as_mut_ptr(), from, part.len());
+                }
+            }
+            sum = crc32c::crc32c_append(sum, part);
+        }
+    }
+    sum
 }
 
 /// Private memory for one chunk, or for several small ones.

@@ -2,7 +2,7 @@
 //! Keeping the metadata within its limit: where data is so scattered that the text of its ranges
 //! would outgrow it, the smallest holes become data, as few as will do.
 
-use super::metadata::{DataRange, Metadata, range_text};
+use super::metadata::{Chunk, DataRange, Metadata, range_text};
 use crate::alloc::vec_of;
 use crate::error::{Error, Result};
 
@@ -18,6 +18,38 @@ pub struct Hole {
     pub region: usize,
     /// Where it lies in the region.
     pub range: DataRange,
+}
+
+/// A part of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Where it lies in the region.
+    pub range: DataRange,
+    /// It is zeros, whatever the region holds there.
+    pub is_hole: bool,
+}
+
+/// Cuts a chunk at the `holes` that were folded.
+pub fn pieces(holes: &[Hole], chunk: Chunk) -> impl Iterator<Item = Piece> {
+    let end = chunk.offset + chunk.len as u64;
+    let behind = |hole: &Hole| (hole.region, hole.range.end) <= (chunk.region, chunk.offset);
+    let mut holes = holes[holes.partition_point(behind)..].iter();
+    let mut hole = holes.next();
+    let mut at = chunk.offset;
+    std::iter::from_fn(move || {
+        let bounds = hole.filter(|hole| hole.region == chunk.region && hole.range.start < end);
+        let (first, last) = bounds.map_or((end, end), |hole| (hole.range.start, hole.range.end));
+        let piece = match at {
+            _ if at == end => return None,
+            _ if at < first => Piece { range: DataRange { start: at, end: first }, is_hole: false },
+            _ => {
+                hole = holes.next();
+                Piece { range: DataRange { start: at, end: last.min(end) }, is_hole: true }
+            }
+        };
+        at = piece.range.end;
+        Some(piece)
+    })
 }
 
 /// Size of a hole and index of the range before it. All holes up to one are folded together.
@@ -105,7 +137,7 @@ fn join(metadata: &mut Metadata, threshold: Threshold) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::metadata::{CHUNK_SIZE, MAX_TEXT, RegionRecord};
+    use super::super::metadata::{CHUNK_SIZE, Layout, MAX_TEXT, RegionRecord};
     use super::*;
 
     const PAGE: u64 = 4096;
@@ -124,7 +156,8 @@ mod tests {
             regions.push(RegionRecord { guest_base: own.start as u64, size: start, ranges: own });
         }
         let checksums = Some(Vec::new());
-        Metadata { page_size: PAGE, chunk_size: CHUNK_SIZE, checksums, regions, ranges }
+        let layout = Layout::Packed;
+        Metadata { layout, page_size: PAGE, chunk_size: CHUNK_SIZE, checksums, regions, ranges }
     }
 
     fn real_text(metadata: &Metadata) -> u64 {

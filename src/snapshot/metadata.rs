@@ -12,6 +12,15 @@ pub const MAX_TEXT: u64 = 64 << 20;
 /// Bytes of a range that one checksum covers: what this library writes, and the most it reads.
 pub const CHUNK_SIZE: u64 = 1 << 20;
 
+/// Where the data of a snapshot lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// The ranges one after the other.
+    Packed,
+    /// Every region at its place in a raw image, holes between.
+    Sparse,
+}
+
 /// A range of a region that the snapshot holds: offsets in the region, page-aligned, not empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DataRange {
@@ -42,6 +51,8 @@ pub struct RegionRecord {
 /// What a snapshot says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata {
+    /// Where its data lies.
+    pub layout: Layout,
     /// What the bounds of all ranges are multiples of.
     pub page_size: u64,
     /// Bytes that one checksum covers.
@@ -63,6 +74,8 @@ pub struct Chunk {
     pub offset: u64,
     /// Bytes, at most [`CHUNK_SIZE`].
     pub len: usize,
+    /// Where in the data it lies.
+    pub position: u64,
 }
 
 /// Goes through the chunks of a snapshot in the order of their data.
@@ -70,9 +83,20 @@ pub struct Chunk {
 pub struct Chunks<'a> {
     metadata: &'a Metadata,
     region: usize,
+    /// Where the region lies in the data, were that sparse.
+    region_start: u64,
     range: usize,
     /// Bytes of the range that are behind us.
     passed: u64,
+    /// Bytes of all ranges that are behind us.
+    done: u64,
+}
+
+impl Chunks<'_> {
+    /// Bytes in the chunks that it has gone through.
+    pub fn done(&self) -> u64 {
+        self.done
+    }
 }
 
 impl Iterator for Chunks<'_> {
@@ -81,23 +105,45 @@ impl Iterator for Chunks<'_> {
     fn next(&mut self) -> Option<Chunk> {
         let range = self.metadata.ranges.get(self.range)?;
         while self.range >= self.metadata.regions[self.region].ranges.end {
+            // Only a sparse layout was checked for it not to wrap, or uses it.
+            let size = self.metadata.regions[self.region].size;
+            self.region_start = self.region_start.wrapping_add(size);
             self.region += 1;
         }
         let offset = range.start + self.passed;
         let len = self.metadata.chunk_size.min(range.end - offset);
+        let position = match self.metadata.layout {
+            Layout::Packed => self.done,
+            Layout::Sparse => self.region_start + offset,
+        };
         self.passed += len;
+        self.done += len;
         if self.passed == range.size() {
             self.range += 1;
             self.passed = 0;
         }
-        Some(Chunk { region: self.region, offset, len: len as usize })
+        Some(Chunk { region: self.region, offset, len: len as usize, position })
     }
 }
 
 impl Metadata {
     /// The chunks in the order of their data.
     pub fn chunks(&self) -> Chunks<'_> {
-        Chunks { metadata: self, region: 0, range: 0, passed: 0 }
+        let (region, region_start, range, passed, done) = (0, 0, 0, 0, 0);
+        Chunks { metadata: self, region, region_start, range, passed, done }
+    }
+
+    /// Bytes of the data, its holes included.
+    pub fn extent(&self) -> u64 {
+        match self.layout {
+            Layout::Packed => self.data_size(),
+            Layout::Sparse => self.memory_size(),
+        }
+    }
+
+    /// Bytes in all regions together. Of a packed layout nobody has checked that they fit.
+    pub fn memory_size(&self) -> u64 {
+        self.regions.iter().fold(0, |sum, region| sum.wrapping_add(region.size))
     }
 
     /// Bytes in all ranges together.
@@ -123,9 +169,13 @@ impl Metadata {
     }
 
     fn write(&self, text: &mut Text) -> std::io::Result<()> {
+        let layout = match self.layout {
+            Layout::Packed => "packed",
+            Layout::Sparse => "sparse",
+        };
         write!(
             text,
-            "{{\"format\":\"guestmem\",\"version\":1,\"layout\":\"packed\",\"compressed\":false,\
+            "{{\"format\":\"guestmem\",\"version\":1,\"layout\":\"{layout}\",\"compressed\":false,\
              \"page_size\":{},\"data_size\":{},\"checksum\":\"{}\",\"chunk_size\":{},\"regions\":[",
             self.page_size,
             self.data_size(),
@@ -138,34 +188,42 @@ impl Metadata {
             let (base, size) = (region.guest_base, region.size);
             write!(text, "{}{{\"guest_base\":{base},\"size\":{size},", comma(index))?;
             write!(text, "\"file_offset\":{file_offset},\"data_ranges\":[")?;
-            for (index, range) in self.ranges_of(region).iter().enumerate() {
+            let ranges = self.ranges_of(region);
+            for (index, range) in ranges.iter().enumerate() {
                 text.write_all(comma(index).as_bytes())?;
                 self.write_range(text, *range, &mut checksums)?;
-                file_offset += range.size();
             }
             write!(text, "]}}")?;
+            file_offset += match self.layout {
+                Layout::Packed => ranges.iter().map(|range| range.size()).sum(),
+                Layout::Sparse => region.size,
+            };
         }
         write!(text, "]}}")
     }
 
-    /// Writes one range with its checksums, which are taken off the front.
+    /// Writes one range with its checksums, which are taken off the front. There may be many, so
+    /// this does without the machinery of formatting.
     fn write_range(
         &self,
         text: &mut Text,
         range: DataRange,
         checksums: &mut Option<&[u32]>,
     ) -> std::io::Result<()> {
-        write!(text, "{{\"start\":{},\"end\":{}", range.start, range.end)?;
+        text.write_all(b"{\"start\":")?;
+        text.write_number(range.start)?;
+        text.write_all(b",\"end\":")?;
+        text.write_number(range.end)?;
         if let Some(rest) = checksums {
             let (own, behind) = rest.split_at(range.size().div_ceil(self.chunk_size) as usize);
             *rest = behind;
-            write!(text, ",\"crc\":[")?;
-            for (index, checksum) in own.iter().enumerate() {
-                write!(text, "{}{checksum}", comma(index))?;
+            for (index, &checksum) in own.iter().enumerate() {
+                text.write_all(if index == 0 { b",\"crc\":[" } else { b"," })?;
+                text.write_number(checksum.into())?;
             }
-            write!(text, "]")?;
+            text.write_all(b"]")?;
         }
-        write!(text, "}}")
+        text.write_all(b"}")
     }
 }
 
@@ -205,7 +263,8 @@ pub(super) mod tests {
             region(u64::MAX - 4 * PAGE + 1, 2, 3..4),
         ];
         let checksums = checksummed.then(|| vec![0, 1, u32::MAX, 3735928559, 77]);
-        Metadata { page_size: PAGE, chunk_size: CHUNK_SIZE, checksums, regions, ranges }
+        let layout = Layout::Packed;
+        Metadata { layout, page_size: PAGE, chunk_size: CHUNK_SIZE, checksums, regions, ranges }
     }
 
     #[test]
@@ -234,16 +293,26 @@ pub(super) mod tests {
 
     #[test]
     fn chunks_come_in_the_order_of_the_data() {
-        let metadata = sample(true);
-        let chunks: Vec<_> = metadata.chunks().collect();
-        let chunk = |region, page, pages| Chunk {
-            region,
-            offset: page * PAGE,
-            len: (pages * PAGE) as usize,
-        };
-        let expected =
-            [chunk(0, 0, 1), chunk(0, 3, 256), chunk(0, 259, 3), chunk(0, 1023, 1), chunk(2, 0, 2)];
-        assert_eq!(chunks, expected);
+        let mut metadata = sample(true);
+        // Region, first page, pages, and where they lie in the data of either layout.
+        let expected = [
+            (0, 0, 1, 0, 0),
+            (0, 3, 256, 1, 3),
+            (0, 259, 3, 257, 259),
+            (0, 1023, 1, 260, 1023),
+            (2, 0, 2, 261, 1025),
+        ];
+        for layout in [Layout::Packed, Layout::Sparse] {
+            metadata.layout = layout;
+            let chunk = |(region, page, pages, packed, sparse)| Chunk {
+                region,
+                offset: page * PAGE,
+                len: (pages * PAGE) as usize,
+                position: PAGE * if layout == Layout::Packed { packed } else { sparse },
+            };
+            assert!(metadata.chunks().eq(expected.map(chunk)));
+        }
+        assert_eq!(metadata.extent(), 1027 * PAGE);
         assert_eq!(metadata.chunk_count(), 5);
         assert_eq!(metadata.data_size(), 263 * PAGE);
     }

@@ -5,31 +5,44 @@
 //! - [`metadata`], [`parse`], [`json`]: what a snapshot says about itself, written and read.
 //! - [`fold`]: keeping the metadata within its limit.
 //! - [`checksum`]: the data's checksums, and reading data against them.
-//! - [`packed`]: writing the data as a stream.
+//! - [`batch`]: sharing the data out among threads.
+//! - [`packed`], [`gather`]: giving the data to a function, and to a descriptor.
+//! - [`output`]: files as they are to be written.
+//! - [`data`]: reading the data of a file.
 //! - [`restore`], [`clear`]: putting data back, and holes where there is none.
+//! - [`image`], [`save`], [`replace`], [`load`], [`holes`]: image files.
 
+pub mod batch;
 pub mod checksum;
 pub mod clear;
+pub mod data;
 pub mod extents;
 pub mod fold;
+pub mod gather;
+pub mod holes;
+pub mod image;
 pub mod json;
+pub mod load;
 pub mod metadata;
+pub mod output;
 pub mod packed;
 pub mod parse;
+pub mod replace;
 pub mod restore;
+pub mod save;
 
 use crate::alloc::vec_of;
 use crate::backing::Backing;
-use crate::error::{Error, Result, errno};
-use crate::file::{self, write_some};
+use crate::error::{Error, Result};
+use crate::file;
 use crate::handle::Ref;
 use crate::memory::GuestMemory;
-use crate::proc;
-use crate::proc::page_size;
+use crate::proc::{self, Area, MemoryKind, page_size};
 use crate::region::MemoryRegion;
-use crate::signals::QuietSignals;
 use checksum::Write;
-use metadata::{CHUNK_SIZE, MAX_TEXT, Metadata, RegionRecord};
+use fold::Hole;
+use metadata::{CHUNK_SIZE, Layout, MAX_TEXT, Metadata, RegionRecord};
+use output::{Output, sync};
 use std::os::fd::RawFd;
 
 /// Told how many bytes of how many are done; its failure stops the work.
@@ -38,15 +51,25 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> Result<()>;
 /// How a snapshot is to be taken.
 #[derive(Clone, Copy, Debug)]
 pub struct SnapshotOptions {
+    /// How the data is laid out.
+    pub layout: Layout,
     /// With a checksum for each chunk.
     pub checksums: bool,
     /// Leave out pages that are there but hold only zeros.
     pub skip_zero_pages: bool,
     /// Have the data on its disk at the end.
     pub sync: bool,
+    /// Write past the page cache.
+    pub direct: bool,
+    /// The most threads to use; 0: as many as help.
+    pub threads: u32,
 }
 
-/// Writes the data of `mem` to `fd`, from its position on, which moves. Gives the metadata.
+/// The regions of a memory, in order.
+pub type Regions<'a> = &'a [Ref<MemoryRegion>];
+
+/// Writes the data of `mem` to `fd`: packed from its position on, which moves; sparse at absolute
+/// offsets. Gives the metadata.
 pub fn snapshot_to_fd(
     mem: &GuestMemory,
     fd: RawFd,
@@ -54,36 +77,48 @@ pub fn snapshot_to_fd(
     progress: Progress,
 ) -> Result<Vec<u8>> {
     let regions = whole_regions(mem)?;
-    refuse_backing(&regions, fd)?;
+    refuse_backing(&regions, &stat(fd)?, Mapped::Any)?;
     if options.sync {
         // What cannot be synced is refused before it is written.
         sync(fd, 0)?;
     }
-    let mut quiet = QuietSignals::new();
-    let mut write = |bytes: &[u8]| {
-        // SAFETY: the bytes are in private memory.
-        let written = unsafe { write_some(fd, bytes.as_ptr(), bytes.len()) };
-        written.inspect_err(|&errno| quiet.note(errno))
-    };
-    let (metadata, text) = take(&regions, options, &mut write, progress)?;
+    let target = Output::new(fd, options)?;
+    let metadata = write(&regions, &target, options, progress)?;
+    target.finish(&metadata)?;
     if options.sync {
         sync(fd, metadata.data_size())?;
     }
-    Ok(text)
+    metadata.to_text()
 }
 
-/// Gives the data of `mem` to `write`. Gives the metadata.
+/// Gives the data of `mem` to `give`. Gives the metadata.
 pub fn snapshot_to(
     mem: &GuestMemory,
-    write: Write,
+    give: Write,
     options: SnapshotOptions,
     progress: Progress,
 ) -> Result<Vec<u8>> {
-    if options.sync {
-        return Err(Error::Unsupported("only a file can be synced"));
+    if options.sync || options.direct || options.layout == Layout::Sparse {
+        return Err(Error::Unsupported("only a file can be synced, written directly or sparse"));
     }
     let regions = whole_regions(mem)?;
-    Ok(take(&regions, options, write, progress)?.1)
+    let (mut metadata, holes) = plan(&regions, options)?;
+    packed::write(&mut metadata, &holes, &regions, give, progress)?;
+    metadata.to_text()
+}
+
+/// Writes the data of `regions`. Gives what there is to say about it.
+fn write(
+    regions: Regions,
+    output: &Output,
+    options: SnapshotOptions,
+    progress: Progress,
+) -> Result<Metadata> {
+    let (mut metadata, holes) = plan(regions, options)?;
+    let target = output.prepare(&metadata)?;
+    let threads = batch::threads(options.threads, metadata.data_size());
+    gather::write(&mut metadata, &holes, regions, target, threads, progress)?;
+    Ok(metadata)
 }
 
 /// The regions of `mem`, unless what they hold is half of something.
@@ -94,18 +129,12 @@ fn whole_regions(mem: &GuestMemory) -> Result<Vec<Ref<MemoryRegion>>> {
     mem.regions()
 }
 
-fn take(
-    regions: &[Ref<MemoryRegion>],
-    options: SnapshotOptions,
-    write: Write,
-    progress: Progress,
-) -> Result<(Metadata, Vec<u8>)> {
+/// Finds what a snapshot is to hold, and which holes have to become data.
+fn plan(regions: Regions, options: SnapshotOptions) -> Result<(Metadata, Vec<Hole>)> {
     refuse_unfetched(regions)?;
     let mut metadata = survey(regions, options)?;
     let holes = fold::fold(&mut metadata, MAX_TEXT)?;
-    packed::write(&mut metadata, &holes, regions, write, progress)?;
-    let text = metadata.to_text()?;
-    Ok((metadata, text))
+    Ok((metadata, holes))
 }
 
 /// Everything about a snapshot of `regions` but the checksums.
@@ -124,6 +153,7 @@ fn survey(regions: &[Ref<MemoryRegion>], options: SnapshotOptions) -> Result<Met
         records.push(RegionRecord { guest_base, size, ranges: first..ranges.len() });
     }
     Ok(Metadata {
+        layout: options.layout,
         page_size: page_size(),
         chunk_size: CHUNK_SIZE,
         checksums: options.checksums.then(Vec::new),
@@ -147,14 +177,31 @@ fn refuse_unfetched(regions: &[Ref<MemoryRegion>]) -> Result<()> {
     Ok(())
 }
 
+/// Which mappings of a file matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mapped {
+    /// Those that show what is written to it.
+    Shared,
+    /// Private ones too, which show it as long as they are not written to.
+    Any,
+}
+
 /// Refuses to write a snapshot over the file that holds the memory.
-fn refuse_backing(regions: &[Ref<MemoryRegion>], fd: RawFd) -> Result<()> {
-    let stat = stat(fd)?;
+fn refuse_backing(regions: Regions, stat: &libc::stat, mapped: Mapped) -> Result<()> {
     for region in regions {
-        let backs = match (region.backing(), region.backing().file()) {
-            (Backing::Caller { .. }, _) if maps_file(region, &stat)? => true,
-            (_, Some((file, _))) => is_same(&self::stat(file.fd())?, &stat),
-            (_, None) => false,
+        let is_same = |fd| -> Result<bool> {
+            let own = self::stat(fd)?;
+            Ok((own.st_dev, own.st_ino) == (stat.st_dev, stat.st_ino))
+        };
+        let backs = match region.backing() {
+            Backing::Caller { file, .. } => {
+                let given = file.as_ref().filter(|_| mapped == Mapped::Any);
+                maps_file(region, stat, mapped)?
+                    || given.map_or(Ok(false), |file| is_same(file.fd()))?
+            }
+            Backing::Shared { file, .. } => is_same(file.fd())?,
+            Backing::CopyOnWrite { file, .. } => mapped == Mapped::Any && is_same(file.fd())?,
+            Backing::Anonymous => false,
         };
         if backs {
             return Err(Error::Busy("the file backs the memory that is to be written to it"));
@@ -163,35 +210,16 @@ fn refuse_backing(regions: &[Ref<MemoryRegion>], fd: RawFd) -> Result<()> {
     Ok(())
 }
 
-fn is_same(one: &libc::stat, other: &libc::stat) -> bool {
-    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
-}
-
 /// True when the caller's memory maps the file that `stat` is of, whatever the caller said.
-fn maps_file(region: &MemoryRegion, stat: &libc::stat) -> Result<bool> {
+fn maps_file(region: &MemoryRegion, stat: &libc::stat, mapped: Mapped) -> Result<bool> {
     let areas = proc::areas(region.host() as u64, region.range().size())?;
-    Ok(areas.iter().any(|area| (area.device, area.inode) == (stat.st_dev, stat.st_ino)))
+    let matters = |area: &Area| mapped == Mapped::Any || area.kind == MemoryKind::Shared;
+    let is_same = |area: &Area| (area.device, area.inode) == (stat.st_dev, stat.st_ino);
+    Ok(areas.iter().any(|area| matters(area) && is_same(area)))
 }
 
 fn stat(fd: RawFd) -> Result<libc::stat> {
     file::stat(fd).map_err(|errno| Error::Io { errno, completed: 0 })
-}
-
-/// Waits until what was written is on its disk.
-fn sync(fd: RawFd, completed: u64) -> Result<()> {
-    loop {
-        // SAFETY: a plain system call, which checks the descriptor.
-        if unsafe { libc::syscall(libc::SYS_fdatasync, i64::from(fd)) } == 0 {
-            return Ok(());
-        }
-        match errno() {
-            libc::EINTR => {}
-            libc::EINVAL | libc::EROFS => {
-                return Err(Error::Unsupported("what is written here cannot be synced"));
-            }
-            errno => return Err(Error::Io { errno, completed }),
-        }
-    }
 }
 
 #[cfg(test)]

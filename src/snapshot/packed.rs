@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! Writing a packed snapshot: the data ranges one after the other, each byte copied out of guest
-//! memory once, so that what is written is what the checksum is of.
+//! Giving a packed snapshot to a function: the data ranges one after the other, each byte copied out
+//! of guest memory once, so that what is given is what the checksum is of.
 
-use super::Progress;
+use super::batch::Steps;
 use super::checksum::{Write, checksum, chunk_buffer};
-use super::fold::Hole;
-use super::metadata::{Chunk, DataRange, Metadata};
+use super::fold::{Hole, pieces};
+use super::metadata::{Chunk, Metadata};
+use super::{Progress, Regions};
 use crate::alloc::vec_of;
 use crate::error::{Error, Result};
-use crate::handle::Ref;
 use crate::region::MemoryRegion;
 use crate::volatile;
 
@@ -17,7 +17,7 @@ use crate::volatile;
 pub fn write(
     metadata: &mut Metadata,
     holes: &[Hole],
-    regions: &[Ref<MemoryRegion>],
+    regions: Regions,
     write: Write,
     progress: Progress,
 ) -> Result<()> {
@@ -26,54 +26,39 @@ pub fn write(
         None => None,
     };
     let mut out = Out { buffer: chunk_buffer()?, used: 0, written: 0, write };
-    let total = metadata.data_size();
-    let mut holes = holes;
+    let mut steps = Steps::new(metadata.data_size(), progress);
     for chunk in metadata.chunks() {
         if out.room() < chunk.len {
             out.flush()?;
-            progress(out.written, total)?;
+            steps.reach(out.written)?;
         }
         let copy = out.append(chunk.len);
-        holes = copy_chunk(&regions[chunk.region], chunk, holes, copy);
+        copy_chunk(&regions[chunk.region], chunk, holes, copy);
         if let Some(checksums) = &mut checksums {
             checksums.push(checksum(copy));
         }
     }
     out.flush()?;
-    progress(total, total)?;
+    steps.end()?;
     metadata.checksums = checksums;
     Ok(())
 }
 
-/// Copies a chunk, zeros where holes were folded. Gives the holes that reach past it, and those
-/// behind.
-fn copy_chunk<'a>(
-    region: &MemoryRegion,
-    chunk: Chunk,
-    mut holes: &'a [Hole],
-    to: &mut [u8],
-) -> &'a [Hole] {
-    let end = chunk.offset + chunk.len as u64;
-    let mut at = chunk.offset;
-    while at < end {
-        let next = holes.first().filter(|hole| hole.region == chunk.region);
-        let hole = next.map_or(DataRange { start: end, end }, |hole| hole.range);
-        let data_end = hole.start.clamp(at, end);
-        let hole_end = hole.end.clamp(data_end, end);
-        let (data, zeros) =
-            to[(at - chunk.offset) as usize..].split_at_mut((data_end - at) as usize);
+/// Copies a chunk, zeros where holes were folded.
+fn copy_chunk(region: &MemoryRegion, chunk: Chunk, holes: &[Hole], to: &mut [u8]) {
+    for piece in pieces(holes, chunk) {
+        let part = piece.range.start - chunk.offset..piece.range.end - chunk.offset;
+        let to = &mut to[part.start as usize..part.end as usize];
+        if piece.is_hole {
+            to.fill(0);
+            continue;
+        }
         // SAFETY: the chunk lies within the region, whose mapping lives as long as it.
         unsafe {
-            let from = region.host().add(at as usize);
-            volatile::copy_from_guest(data.as_mut_ptr(), from, data.len());
+            let from = region.host().add(piece.range.start as usize);
+            volatile::copy_from_guest(to.as_mut_ptr(), from, to.len());
         }
-        zeros[..(hole_end - data_end) as usize].fill(0);
-        if next.is_some() && hole.end <= end {
-            holes = &holes[1..];
-        }
-        at = hole_end;
     }
-    holes
 }
 
 /// Gathers small chunks into larger writes.
@@ -114,6 +99,7 @@ impl Out<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::metadata::DataRange;
     use super::*;
     use crate::proc::page_size;
     use crate::region::RegionOptions;
@@ -129,19 +115,18 @@ mod tests {
             region,
             range: DataRange { start: start * page, end: end * page },
         };
-        // The last is of another region.
-        let holes = [hole(1, 1, 2), hole(1, 3, 6), hole(2, 0, 8)];
+        // The first and the last are of other regions.
+        let holes = [hole(0, 0, 8), hole(1, 1, 2), hole(1, 3, 6), hole(2, 0, 8)];
         for cuts in 0..1 << 7 {
             let mut copy = vec![0xff; 8 * page as usize];
-            let (mut left, mut start) = (&holes[..], 0);
+            let mut start = 0;
             for end in (1..=8).filter(|end| *end == 8 || cuts >> (end - 1) & 1 != 0) {
                 let len = ((end - start) * page) as usize;
-                let chunk = Chunk { region: 1, offset: start * page, len };
+                let chunk = Chunk { region: 1, offset: start * page, len, position: 0 };
                 let to = &mut copy[(start * page) as usize..(end * page) as usize];
-                left = copy_chunk(&region, chunk, left, to);
+                copy_chunk(&region, chunk, &holes, to);
                 start = end;
             }
-            assert_eq!(left, &holes[2..]);
             for (at, byte) in copy.into_iter().enumerate() {
                 let is_hole = matches!(at as u64 / page, 1 | 3..6);
                 assert_eq!(byte, if is_hole { 0 } else { 7 });

@@ -3,7 +3,7 @@
 //! in time and memory proportional to the text.
 
 use super::json::{Json, Text};
-use super::metadata::{CHUNK_SIZE, DataRange, MAX_TEXT, Metadata, RegionRecord};
+use super::metadata::{CHUNK_SIZE, DataRange, Layout, MAX_TEXT, Metadata, RegionRecord};
 use crate::address::is_aligned;
 use crate::alloc::push;
 use crate::error::{Error, Result};
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// The smallest page of any Linux system.
 const MIN_PAGE: u64 = 4096;
 
-/// Reads the metadata of a packed snapshot. What depends on no live memory is checked: the
+/// Reads the metadata of a snapshot. What depends on no live memory is checked: the
 /// result's ranges are aligned, not empty, ascending, disjoint, within their region, and come with
 /// the checksums that they need.
 pub fn parse(text: &[u8]) -> Result<Metadata> {
@@ -21,6 +21,7 @@ pub fn parse(text: &[u8]) -> Result<Metadata> {
     let text = std::str::from_utf8(text).map_err(|_| Error::Metadata("not UTF-8"))?;
     let fields = Fields::read(text)?;
     fields.check_format()?;
+    let layout = fields.layout()?;
     let checksummed = fields.checksummed()?;
     let page_size = fields.number("page_size")?;
     if !page_size.is_power_of_two() || !(MIN_PAGE..=CHUNK_SIZE).contains(&page_size) {
@@ -32,8 +33,8 @@ pub fn parse(text: &[u8]) -> Result<Metadata> {
     }
     let (regions, ranges) = (Vec::new(), Vec::new());
     let checksums = checksummed.then(Vec::new);
-    let metadata = Metadata { page_size, chunk_size, checksums, regions, ranges };
-    let mut reader = Reader { metadata, data_size: 0 };
+    let metadata = Metadata { layout, page_size, chunk_size, checksums, regions, ranges };
+    let mut reader = Reader { metadata, data_size: 0, memory_size: 0 };
     reader.read_regions(fields.get("regions")?)?;
     if reader.data_size != fields.number("data_size")? {
         return Err(Error::Metadata("data_size is not the sum of all ranges"));
@@ -98,10 +99,18 @@ impl<'a> Fields<'a> {
         if self.get("compressed")?.bool()? {
             return Err(Error::Unsupported("a compressed snapshot"));
         }
-        if !self.text("layout")?.is("packed") {
-            return Err(Error::Unsupported("a snapshot of another layout"));
-        }
         Ok(())
+    }
+
+    fn layout(&self) -> Result<Layout> {
+        let layout = self.text("layout")?;
+        if layout.is("packed") {
+            Ok(Layout::Packed)
+        } else if layout.is("sparse") {
+            Ok(Layout::Sparse)
+        } else {
+            Err(Error::Unsupported("a snapshot of another layout"))
+        }
     }
 
     fn checksummed(&self) -> Result<bool> {
@@ -117,6 +126,8 @@ struct Reader {
     metadata: Metadata,
     /// The sum of the ranges so far.
     data_size: u64,
+    /// The sum of the regions of a sparse layout so far.
+    memory_size: u64,
 }
 
 impl Reader {
@@ -131,7 +142,10 @@ impl Reader {
     fn read_region(&mut self, json: &mut Json) -> Result<()> {
         let (mut guest_base, mut size, mut file_offset) = (None, None, None);
         let mut ranges = None;
-        let data_before = self.data_size;
+        let here = match self.metadata.layout {
+            Layout::Packed => self.data_size,
+            Layout::Sparse => self.memory_size,
+        };
         json.begin_object()?;
         while let Some(key) = json.next_key()? {
             if key.is("guest_base") {
@@ -151,13 +165,26 @@ impl Reader {
         else {
             return Err(Error::Metadata("a region lacks a key"));
         };
-        if file_offset != data_before {
+        if file_offset != here {
             return Err(Error::Metadata("file_offset is not where the region's data lies"));
         }
         if self.metadata.ranges[ranges.clone()].last().is_some_and(|last| last.end > size) {
             return Err(Error::Metadata("a range ends past its region"));
         }
+        if self.metadata.layout == Layout::Sparse {
+            self.add_region(size)?;
+        }
         push(&mut self.metadata.regions, RegionRecord { guest_base, size, ranges })
+    }
+
+    /// Counts a region of a sparse layout, in which all of it has its place.
+    fn add_region(&mut self, size: u64) -> Result<()> {
+        if !is_aligned(size, self.metadata.page_size) {
+            return Err(Error::Metadata("a region's size is not a multiple of a page"));
+        }
+        let sum = self.memory_size.checked_add(size);
+        self.memory_size = sum.ok_or(Error::Metadata("the sum of all regions wraps"))?;
+        Ok(())
     }
 
     fn read_ranges(&mut self, json: &mut Json) -> Result<std::ops::Range<usize>> {
@@ -246,6 +273,22 @@ mod tests {
     }
 
     #[test]
+    fn a_sparse_layout_has_its_regions_one_after_the_other() {
+        let sparse = Metadata { layout: Layout::Sparse, ..sample(true) };
+        let text = String::from_utf8(sparse.to_text().unwrap()).unwrap();
+        assert_eq!(parse(text.as_bytes()).unwrap(), sparse);
+        for (from, to) in [
+            ("\"file_offset\":4194304", "\"file_offset\":1069056"),
+            ("\"size\":4194304", "\"size\":4198400"),
+            ("\"size\":8192", "\"size\":8193"),
+            ("\"size\":8192", "\"size\":18446744073709547520"),
+        ] {
+            assert!(text.contains(from));
+            assert!(is_malformed(&text.replace(from, to)), "{to}");
+        }
+    }
+
+    #[test]
     fn order_white_space_and_unknown_keys_do_not_matter() {
         let mut value: serde_json::Value = serde_json::from_str(&text(true)).unwrap();
         value["device"] = serde_json::json!({"state": [1.5e300, -1, null, "\u{1}"], "size": "x"});
@@ -327,7 +370,6 @@ mod tests {
             ("\"version\":1", "\"version\":2"),
             ("\"version\":1", "\"version\":0"),
             ("\"compressed\":false", "\"compressed\":true"),
-            ("\"packed\"", "\"sparse\""),
             ("\"packed\"", "\"other\""),
             ("\"crc32c\"", "\"sha256\""),
         ] {

@@ -1,50 +1,102 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! Bringing a packed snapshot back into live memory.
+//! Bringing a snapshot back into live memory.
 //!
 //! Nothing is written before everything that can be checked has been: the metadata, that it is of
 //! these regions, and for a file the length and all checksums. From the first write to the last
 //! the memory is tainted.
 
+use super::batch::{self, Steps};
 use super::checksum::{Read, read_chunks};
-use super::metadata::{DataRange, Metadata};
-use super::{Progress, clear, parse, refuse_unfetched, stat};
+use super::data::DataFile;
+use super::image::Image;
+use super::metadata::{Chunk, DataRange, Layout, Metadata};
+use super::{Progress, Regions, clear, parse, refuse_unfetched, stat};
 use crate::alloc::vec_of;
-use crate::error::{Error, Result, errno};
-use crate::file::{pread_some, read_some};
+use crate::error::{Error, Result};
+use crate::file::{self, read_some};
 use crate::handle::Ref;
 use crate::memory::GuestMemory;
 use crate::region::MemoryRegion;
 use crate::volatile;
-use std::os::fd::RawFd;
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, RawFd};
 
-/// Restores from `fd`, from its position on, which moves.
-///
-/// With `more_follows` other data may come behind that of the snapshot; it is left alone.
+/// How a snapshot is to be brought back.
+#[derive(Clone, Copy, Debug)]
+pub struct RestoreOptions {
+    /// Other data may come behind that of the snapshot; it is left alone.
+    pub more_follows: bool,
+    /// The most threads to use; 0: as many as help.
+    pub threads: u32,
+}
+
+/// Restores from `fd`: packed data from its position on, which moves, sparse data at absolute
+/// offsets.
 pub fn restore_from_fd(
     mem: &GuestMemory,
     metadata: &[u8],
     fd: RawFd,
-    more_follows: bool,
+    options: RestoreOptions,
     progress: Progress,
 ) -> Result<()> {
-    let restore = Restore::new(mem, metadata)?;
-    let is_file = restore.check_file(fd, more_follows)?;
-    let mut read = |buffer: &mut [u8]| {
-        // SAFETY: the buffer is ours to write.
-        unsafe { read_some(fd, buffer.as_mut_ptr(), buffer.len()) }
+    let restore = Restore::new(mem, parse::parse(metadata)?)?;
+    let Some((position, end)) = bounds(fd)? else {
+        let mut read = |buffer: &mut [u8]| {
+            // SAFETY: the buffer is ours to write.
+            unsafe { read_some(fd, buffer.as_mut_ptr(), buffer.len()) }
+        };
+        return restore.read_stream(&mut read, !options.more_follows, progress);
     };
-    restore.run(&mut read, !is_file && !more_follows, progress)
+    let is_packed = restore.metadata.layout == Layout::Packed;
+    let start = if is_packed { position } else { 0 };
+    let (size, available) = (restore.metadata.extent(), end.saturating_sub(start));
+    if available < size {
+        return Err(Error::SnapshotShort { completed: 0 });
+    }
+    if available > size && !options.more_follows {
+        return Err(Error::SnapshotLong);
+    }
+    restore.read_file(fd, start, options, progress)?;
+    if is_packed {
+        seek(fd, (start + size) as i64, libc::SEEK_SET)?;
+    }
+    Ok(())
 }
 
-/// Restores from what `read` gives; `more_follows` as above.
+/// Restores from what `read` gives.
 pub fn restore_from(
     mem: &GuestMemory,
     metadata: &[u8],
     read: Read,
-    more_follows: bool,
+    options: RestoreOptions,
     progress: Progress,
 ) -> Result<()> {
-    Restore::new(mem, metadata)?.run(read, !more_follows, progress)
+    let restore = Restore::new(mem, parse::parse(metadata)?)?;
+    restore.read_stream(read, !options.more_follows, progress)
+}
+
+/// Restores from an image file.
+pub fn restore_file(
+    mem: &GuestMemory,
+    path: &CStr,
+    options: RestoreOptions,
+    progress: Progress,
+) -> Result<()> {
+    let (fd, metadata) = Image::open(path)?.into_parts();
+    Restore::new(mem, metadata)?.read_file(fd.as_raw_fd(), 0, options, progress)
+}
+
+/// Puts a chunk of data in its place in `regions`.
+pub fn put(regions: Regions, chunk: Chunk, bytes: &[u8]) -> Result<()> {
+    let region = &regions[chunk.region];
+    region.prefault(chunk.offset, bytes.len() as u64)?;
+    // SAFETY: the chunk lies within the region, which is of the size that the metadata was checked
+    // against, and is not read-only.
+    unsafe {
+        let to = region.host().add(chunk.offset as usize);
+        volatile::copy_to_guest(to, bytes.as_ptr(), bytes.len());
+    }
+    Ok(())
 }
 
 /// A restore whose metadata was checked.
@@ -55,8 +107,7 @@ struct Restore<'a> {
 }
 
 impl<'a> Restore<'a> {
-    fn new(mem: &'a GuestMemory, metadata: &[u8]) -> Result<Self> {
-        let metadata = parse::parse(metadata)?;
+    fn new(mem: &'a GuestMemory, metadata: Metadata) -> Result<Self> {
         let regions = mem.regions()?;
         check_match(&metadata, &regions)?;
         if regions.iter().any(|region| region.is_read_only()) {
@@ -65,60 +116,45 @@ impl<'a> Restore<'a> {
         Ok(Restore { mem, regions, metadata })
     }
 
-    /// Checks length and checksums of a file without moving its position. False for a stream,
-    /// of which nothing can be told in advance.
-    fn check_file(&self, fd: RawFd, more_follows: bool) -> Result<bool> {
-        let Some((position, end)) = bounds(fd)? else { return Ok(false) };
-        let (size, available) = (self.metadata.data_size(), end.saturating_sub(position));
-        if available < size {
-            return Err(Error::SnapshotShort { completed: 0 });
-        }
-        if available > size && !more_follows {
-            return Err(Error::SnapshotLong);
-        }
+    /// Checks all data of a file before it puts it in place, and then once more: the file may
+    /// change meanwhile.
+    fn read_file(
+        &self,
+        fd: RawFd,
+        start: u64,
+        options: RestoreOptions,
+        progress: Progress,
+    ) -> Result<()> {
+        let stale = self.stale()?;
+        let data = DataFile { fd, start, metadata: &self.metadata };
+        let threads = batch::threads(options.threads, self.metadata.data_size());
         if self.metadata.checksums.is_some() {
-            let mut at = position;
-            let mut read = |buffer: &mut [u8]| {
-                // SAFETY: the buffer is ours to write.
-                let read = unsafe { pread_some(fd, buffer.as_mut_ptr(), buffer.len(), at) }?;
-                at += read as u64;
-                Ok(read)
-            };
-            read_chunks(&self.metadata, &mut read, |_, _| Ok(()), |_| Ok(()))
-                .map_err(before_any_was_moved)?;
+            data.verify(threads, &mut |_, _| Ok(())).map_err(before_any_was_moved)?;
         }
-        Ok(true)
+        self.begin(&stale)?;
+        let put = |chunk: Chunk, bytes: &[u8]| put(&self.regions, chunk, bytes);
+        data.read(threads, &put, progress)?;
+        self.mem.set_tainted(false);
+        Ok(())
     }
 
-    /// Reads the data, checks it (a file may have changed since it was checked), and puts it in
-    /// place. With `to_the_end` nothing may come behind it.
-    fn run(&self, read: Read, to_the_end: bool, progress: Progress) -> Result<()> {
+    /// Reads the data, and puts each chunk in place once it was checked. With `to_the_end` nothing
+    /// may come behind it.
+    fn read_stream(&self, read: Read, to_the_end: bool, progress: Progress) -> Result<()> {
+        if self.metadata.layout == Layout::Sparse {
+            return Err(Error::Unsupported("sparse data can only be read from a file"));
+        }
         let stale = self.stale()?;
         let total = self.metadata.data_size();
+        let mut steps = Steps::new(total, progress);
         let mut begun = false;
-        let mut begin = || {
-            if begun {
-                return Ok(());
+        let each = |chunk: Chunk, bytes: &[u8]| {
+            if !std::mem::replace(&mut begun, true) {
+                self.begin(&stale)?;
             }
-            begun = true;
-            self.mem.set_tainted(true);
-            // Now rather than at the end, so that old and new data need not fit at once.
-            self.regions
-                .iter()
-                .zip(&stale)
-                .try_for_each(|(region, parts)| clear::clear(region, parts))
+            put(&self.regions, chunk, bytes)
         };
-        let each = |chunk: super::metadata::Chunk, bytes: &[u8]| {
-            begin()?;
-            // SAFETY: the chunk lies within the region, which `check_match` found to be of the
-            // size that the metadata was checked against; it is not read-only.
-            unsafe {
-                let to = self.regions[chunk.region].host().add(chunk.offset as usize);
-                volatile::copy_to_guest(to, bytes.as_ptr(), bytes.len());
-            }
-            Ok(())
-        };
-        read_chunks(&self.metadata, read, each, |done| progress(done, total))?;
+        read_chunks(&self.metadata, read, each, |done| steps.reach(done))?;
         if to_the_end {
             match read(&mut [0]) {
                 Ok(0) => {}
@@ -126,12 +162,20 @@ impl<'a> Restore<'a> {
                 Err(errno) => return Err(Error::Io { errno, completed: total }),
             }
         }
-        begin()?;
-        if total == 0 {
-            progress(0, 0)?;
+        if !begun {
+            self.begin(&stale)?;
         }
+        steps.end()?;
         self.mem.set_tainted(false);
         Ok(())
+    }
+
+    /// Makes holes where the snapshot has nothing: now rather than at the end, so that old and new
+    /// data need not fit at once.
+    fn begin(&self, stale: &[Vec<DataRange>]) -> Result<()> {
+        self.mem.set_tainted(true);
+        let mut parts = self.regions.iter().zip(stale);
+        parts.try_for_each(|(region, parts)| clear::clear(region, parts))
     }
 
     /// For each region the parts that are to become holes.
@@ -184,10 +228,5 @@ fn bounds(fd: RawFd) -> Result<Option<(u64, u64)>> {
 }
 
 fn seek(fd: RawFd, offset: i64, whence: i32) -> Result<u64> {
-    // SAFETY: a plain system call, which checks the descriptor.
-    let position = unsafe { libc::lseek(fd, offset, whence) };
-    if position < 0 {
-        return Err(Error::Io { errno: errno(), completed: 0 });
-    }
-    Ok(position as u64)
+    file::seek(fd, offset, whence).map_err(|errno| Error::Io { errno, completed: 0 })
 }

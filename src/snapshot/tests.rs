@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-use super::restore::{restore_from, restore_from_fd};
+use super::restore::{RestoreOptions, restore_from, restore_from_fd};
 use super::*;
 use crate::region::{CallerMemory, RegionOptions, Source};
 use crate::volatile::{copy_from_guest, fill};
@@ -9,8 +9,15 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
 
 const PAGES: u64 = 8;
-const PLAIN: SnapshotOptions =
-    SnapshotOptions { checksums: true, skip_zero_pages: false, sync: false };
+const PLAIN: SnapshotOptions = SnapshotOptions {
+    layout: Layout::Packed,
+    checksums: true,
+    skip_zero_pages: false,
+    sync: false,
+    direct: false,
+    threads: 0,
+};
+const ALONE: RestoreOptions = RestoreOptions { more_follows: false, threads: 0 };
 
 fn go_on(_: u64, _: u64) -> Result<()> {
     Ok(())
@@ -76,14 +83,14 @@ fn image(mem: &GuestMemory, options: SnapshotOptions) -> (Vec<u8>, Vec<u8>) {
 
 fn restore(mem: &GuestMemory, text: &[u8], mut data: &[u8]) -> Result<()> {
     let mut read = |buffer: &mut [u8]| Ok(data.read(buffer).unwrap());
-    restore_from(mem, text, &mut read, false, &mut go_on)
+    restore_from(mem, text, &mut read, ALONE, &mut go_on)
 }
 
 fn restore_file(mem: &GuestMemory, text: &[u8], data: &[u8]) -> Result<()> {
     let mut file = file();
     file.write_all(data).unwrap();
     file.seek(SeekFrom::Start(0)).unwrap();
-    restore_from_fd(mem, text, file.as_raw_fd(), false, &mut go_on)
+    restore_from_fd(mem, text, file.as_raw_fd(), ALONE, &mut go_on)
 }
 
 #[test]
@@ -134,8 +141,10 @@ fn a_file_is_used_from_its_position_on() {
     let text = snapshot_to_fd(&from, file.as_raw_fd(), sync, &mut go_on).unwrap();
     assert_eq!(file.stream_position().unwrap(), 6 + 12 * page_size());
     file.write_all(b"behind").unwrap();
-    let restore =
-        |more_follows| restore_from_fd(&to, &text, file.as_raw_fd(), more_follows, &mut go_on);
+    let restore = |more_follows| {
+        let options = RestoreOptions { more_follows, ..ALONE };
+        restore_from_fd(&to, &text, file.as_raw_fd(), options, &mut go_on)
+    };
     (&file).seek(SeekFrom::Start(6)).unwrap();
     assert_eq!(restore(false), Err(Error::SnapshotLong));
     assert_eq!((&file).stream_position().unwrap(), 6);
@@ -275,7 +284,7 @@ fn progress_rises_to_the_total_and_may_stop_the_work() {
         assert_eq!(taken.map(|_| ()), result);
         let mut rest = &data[..];
         let mut read = |buffer: &mut [u8]| Ok(rest.read(buffer).unwrap());
-        let restored = restore_from(&to, &text, &mut read, false, &mut rising(5 << 20, stop));
+        let restored = restore_from(&to, &text, &mut read, ALONE, &mut rising(5 << 20, stop));
         assert_eq!(restored, result);
         assert_eq!(to.is_tainted(), result.is_err());
     }
@@ -286,7 +295,7 @@ fn progress_rises_to_the_total_and_may_stop_the_work() {
         Ok(())
     };
     let mut read = |_: &mut [u8]| Ok(0);
-    restore_from(&to, &empty.0, &mut read, false, &mut once).unwrap();
+    restore_from(&to, &empty.0, &mut read, ALONE, &mut once).unwrap();
     snapshot_to(&to, &mut ignore, PLAIN, &mut once).unwrap();
     assert_eq!(calls, 2);
 }

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! Checking that an image holds nothing where it says that there is nothing.
+
+use super::checksum::chunk_buffer;
+use super::data::DataFile;
+use crate::error::{Error, Result};
+use crate::file::{self, pread_some};
+
+/// Refuses data outside of all ranges of a sparse layout: mapped, it would be seen.
+pub fn check(data: &DataFile) -> Result<()> {
+    let mut buffer = chunk_buffer()?;
+    let mut region_start = data.start;
+    for region in &data.metadata.regions {
+        let mut reached = 0;
+        let ends = data.metadata.ranges_of(region).iter().map(|range| (range.start, range.end));
+        for (start, end) in ends.chain([(region.size, region.size)]) {
+            check_hole(data, region_start + reached, region_start + start, &mut buffer)?;
+            reached = end;
+        }
+        region_start += region.size;
+    }
+    Ok(())
+}
+
+/// Looks at what the file system does not know to be a hole between two offsets.
+fn check_hole(data: &DataFile, start: u64, end: u64, buffer: &mut [u8]) -> Result<()> {
+    let mut at = start;
+    while at < end {
+        at = match file::seek(data.fd, at as i64, libc::SEEK_DATA) {
+            Ok(next) => next,
+            Err(libc::ENXIO) => return Ok(()),
+            // A file system that knows no holes.
+            Err(_) => at,
+        };
+        if at >= end {
+            return Ok(());
+        }
+        let room = buffer.len().min((end - at) as usize);
+        // SAFETY: the buffer is ours to write.
+        match unsafe { pread_some(data.fd, buffer.as_mut_ptr(), room, at) } {
+            Ok(0) => return Err(Error::SnapshotShort { completed: 0 }),
+            Ok(count) if buffer[..count].iter().any(|&byte| byte != 0) => {
+                return Err(Error::Corrupt { completed: 0 });
+            }
+            Ok(count) => at += count as u64,
+            Err(errno) => return Err(Error::Io { errno, completed: 0 }),
+        }
+    }
+    Ok(())
+}

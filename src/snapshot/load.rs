@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! New memory of an image file: read, or mapped copy-on-write.
+
+use super::data::DataFile;
+use super::image::Image;
+use super::metadata::{Chunk, Metadata};
+use super::restore::put;
+use super::{Progress, batch, holes};
+use crate::alloc::vec_of;
+use crate::backing::{Backing, BackingFile, FileUse};
+use crate::error::{Error, Result};
+use crate::handle::Ref;
+use crate::memory::GuestMemory;
+use crate::proc::page_size;
+use crate::region::{MemoryRegion, RegionOptions, Source};
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// How an image is to be loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadOptions {
+    /// Map it instead of reading it.
+    pub map: bool,
+    /// Check all data of what is mapped.
+    pub verify: bool,
+    /// The most threads to use; 0: as many as help.
+    pub threads: u32,
+}
+
+/// Makes a memory of the image at `path`.
+pub fn load(path: &CStr, options: LoadOptions, progress: Progress) -> Result<Ref<GuestMemory>> {
+    let image = Image::open(path)?;
+    image.check_regions()?;
+    let (fd, metadata) = image.into_parts();
+    if options.verify && metadata.checksums.is_none() {
+        return Err(Error::Unsupported("the image has no checksums"));
+    }
+    let page = page_size();
+    if metadata.regions.iter().any(|region| (region.guest_base | region.size) % page != 0) {
+        return Err(Error::Unsupported("an image of a system with smaller pages"));
+    }
+    let data = DataFile { fd: fd.as_raw_fd(), start: 0, metadata: &metadata };
+    let threads = batch::threads(options.threads, metadata.data_size());
+    if !options.map {
+        return read(&data, threads, progress);
+    }
+    if options.verify {
+        holes::check(&data)?;
+        data.verify(threads, progress)?;
+    } else {
+        progress(metadata.data_size(), metadata.data_size())?;
+    }
+    map(&fd, &metadata)
+}
+
+fn read(data: &DataFile, threads: usize, progress: Progress) -> Result<Ref<GuestMemory>> {
+    let mut options = vec_of(data.metadata.regions.len())?;
+    for region in &data.metadata.regions {
+        options.push(RegionOptions::plain(region.guest_base, region.size));
+    }
+    let mem = GuestMemory::new(&options)?;
+    let regions = mem.regions()?;
+    // Nobody else has seen this memory yet, so it needs no check before the first write.
+    let put = |chunk: Chunk, bytes: &[u8]| put(&regions, chunk, bytes);
+    data.read(threads, &put, progress)?;
+    Ok(mem)
+}
+
+fn map(fd: &OwnedFd, metadata: &Metadata) -> Result<Ref<GuestMemory>> {
+    let size = metadata.memory_size();
+    let file = BackingFile::from_caller(fd.as_raw_fd(), 0, size, FileUse::ReadOnly)?;
+    let mut regions = vec_of(metadata.regions.len())?;
+    let mut offset = 0;
+    for region in &metadata.regions {
+        let source = Source::File { fd: file.fd(), offset, private: true };
+        let plain = RegionOptions::plain(region.guest_base, region.size);
+        let backing = Backing::CopyOnWrite { file: file.clone(), offset };
+        let options = RegionOptions { source, ..plain };
+        regions.push(MemoryRegion::with_backing(&options, backing)?);
+        offset += region.size;
+    }
+    GuestMemory::from_regions(regions)
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! Saving memory as an image file.
+
+use super::gather::{Parts, Target};
+use super::image::Trailer;
+use super::metadata::Layout;
+use super::output::Output;
+use super::replace::Replacement;
+use super::{Mapped, Progress, SnapshotOptions, refuse_backing, whole_regions, write};
+use crate::error::Result;
+use crate::memory::GuestMemory;
+use std::ffi::CStr;
+
+/// Puts an image of `mem` in the place of `path`.
+pub fn save(
+    mem: &GuestMemory,
+    path: &CStr,
+    options: SnapshotOptions,
+    progress: Progress,
+) -> Result<()> {
+    let regions = whole_regions(mem)?;
+    let file = Replacement::new(path)?;
+    if let Some(old) = file.old_file()? {
+        // It is not written, so a private mapping of it stays what it is.
+        refuse_backing(&regions, &old, Mapped::Shared)?;
+    }
+    let options = SnapshotOptions { layout: Layout::Sparse, ..options };
+    let output = Output::new(file.fd(), options)?;
+    let metadata = write(&regions, &output, options, progress)?;
+    append(&file, metadata.memory_size(), &metadata.to_text()?)?;
+    file.commit()
+}
+
+/// Writes metadata and trailer behind the memory.
+fn append(file: &Replacement, memory_size: u64, text: &[u8]) -> Result<()> {
+    let trailer = Trailer::new(memory_size, text).to_bytes();
+    let mut parts = Parts::new(Target { fd: file.fd(), start: Some(0) })?;
+    // SAFETY: both live longer than `parts`.
+    unsafe {
+        parts.add(memory_size, text.as_ptr(), text.len())?;
+        parts.add(memory_size + text.len() as u64, trailer.as_ptr(), trailer.len())?;
+    }
+    parts.flush()
+}
