@@ -197,6 +197,38 @@ impl<'a> Json<'a> {
         digits.parse().map_err(|_| Error::Metadata("a number does not fit 64 bits"))
     }
 
+    /// Where it stands, to `go_back` to within the same object or array.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Goes back to where it stood.
+    pub fn go_back(&mut self, position: usize) {
+        self.at = position;
+    }
+
+    /// Passes `text` if exactly that comes right here.
+    pub fn pass_exactly(&mut self, text: &str) -> bool {
+        let found = self.text.as_bytes()[self.at..].starts_with(text.as_bytes());
+        self.at += if found { text.len() } else { 0 };
+        found
+    }
+
+    /// Passes digits that come right here and make a number as `u64` takes it. What comes next
+    /// is left to the caller to judge.
+    pub fn pass_digits(&mut self) -> Option<u64> {
+        let rest = &self.text.as_bytes()[self.at..];
+        let is_zero = rest.first() == Some(&b'0');
+        let mut number = 0u64;
+        let mut count = 0;
+        while let Some(digit) = rest.get(count).filter(|byte| byte.is_ascii_digit()) {
+            number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+            count += 1;
+        }
+        self.at += count;
+        (count > 0 && (count == 1 || !is_zero)).then_some(number)
+    }
+
     /// `true` or `false`.
     pub fn bool(&mut self) -> Result<bool> {
         let value = self.peek() == Some(b't');

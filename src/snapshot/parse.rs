@@ -19,23 +19,32 @@ pub fn parse(text: &[u8]) -> Result<Metadata> {
         return Err(Error::Metadata("the metadata is longer than 64 MiB"));
     }
     let text = std::str::from_utf8(text).map_err(|_| Error::Metadata("not UTF-8"))?;
-    let fields = Fields::read(text)?;
-    fields.check_format()?;
-    let layout = fields.layout()?;
-    let checksummed = fields.checksummed()?;
-    let page_size = fields.number("page_size")?;
-    if !page_size.is_power_of_two() || !(MIN_PAGE..=CHUNK_SIZE).contains(&page_size) {
-        return Err(Error::Metadata("page_size is not the size of a page"));
+    let mut fields = Fields::default();
+    let mut json = Json::new(text);
+    let mut reader = None;
+    json.begin_object()?;
+    while let Some(key) = json.next_key()? {
+        if key.is("regions")
+            && let Ok(frame) = fields.frame()
+        {
+            // Everything else is known and right, as when this library wrote it.
+            let mut early = Reader::new(frame);
+            early.read_regions(&mut json)?;
+            fields.note(key, "[]");
+            reader = Some(early);
+        } else {
+            fields.note(key, json.skip()?);
+        }
     }
-    let chunk_size = fields.number("chunk_size")?;
-    if !(page_size..=CHUNK_SIZE).contains(&chunk_size) || !is_aligned(chunk_size, page_size) {
-        return Err(Error::Metadata("chunk_size is not a multiple of a page up to 1 MiB"));
-    }
-    let (regions, ranges) = (Vec::new(), Vec::new());
-    let checksums = checksummed.then(Vec::new);
-    let metadata = Metadata { layout, page_size, chunk_size, checksums, regions, ranges };
-    let mut reader = Reader { metadata, data_size: 0, memory_size: 0 };
-    reader.read_regions(fields.get("regions")?)?;
+    json.end()?;
+    let reader = match reader {
+        Some(reader) => reader,
+        None => {
+            let mut reader = Reader::new(fields.frame()?);
+            reader.read_regions(&mut fields.get("regions")?)?;
+            reader
+        }
+    };
     if reader.data_size != fields.number("data_size")? {
         return Err(Error::Metadata("data_size is not the sum of all ranges"));
     }
@@ -54,24 +63,33 @@ const KEYS: [&str; 9] = [
     "regions",
 ];
 
-/// The texts of the outer object's values. They are all found before any is judged, because their
-/// order is free, and another version may give the others another form.
+/// The texts of the outer object's values. They are found before any is judged, because their order
+/// is free, and another version may give the others another form.
+#[derive(Default)]
 struct Fields<'a>([Option<&'a str>; KEYS.len()]);
 
 impl<'a> Fields<'a> {
-    /// Checks that the whole text is one well-formed object.
-    fn read(text: &'a str) -> Result<Self> {
-        let mut fields = [None; KEYS.len()];
-        let mut json = Json::new(text);
-        json.begin_object()?;
-        while let Some(key) = json.next_key()? {
-            let value = json.skip()?;
-            if let Some(index) = KEYS.iter().position(|known| key.is(known)) {
-                fields[index] = Some(value);
-            }
+    fn note(&mut self, key: Text, value: &'a str) {
+        if let Some(index) = KEYS.iter().position(|known| key.is(known)) {
+            self.0[index] = Some(value);
         }
-        json.end()?;
-        Ok(Fields(fields))
+    }
+
+    /// Everything but the regions.
+    fn frame(&self) -> Result<Metadata> {
+        self.check_format()?;
+        let layout = self.layout()?;
+        let checksums = self.checksummed()?.then(Vec::new);
+        let page_size = self.number("page_size")?;
+        if !page_size.is_power_of_two() || !(MIN_PAGE..=CHUNK_SIZE).contains(&page_size) {
+            return Err(Error::Metadata("page_size is not the size of a page"));
+        }
+        let chunk_size = self.number("chunk_size")?;
+        if !(page_size..=CHUNK_SIZE).contains(&chunk_size) || !is_aligned(chunk_size, page_size) {
+            return Err(Error::Metadata("chunk_size is not a multiple of a page up to 1 MiB"));
+        }
+        let (regions, ranges) = (Vec::new(), Vec::new());
+        Ok(Metadata { layout, page_size, chunk_size, checksums, regions, ranges })
     }
 
     fn get(&self, key: &str) -> Result<Json<'a>> {
@@ -131,10 +149,14 @@ struct Reader {
 }
 
 impl Reader {
-    fn read_regions(&mut self, mut json: Json) -> Result<()> {
+    fn new(frame: Metadata) -> Self {
+        Reader { metadata: frame, data_size: 0, memory_size: 0 }
+    }
+
+    fn read_regions(&mut self, json: &mut Json) -> Result<()> {
         json.begin_array()?;
         while json.next_item()? {
-            self.read_region(&mut json)?;
+            self.read_region(json)?;
         }
         Ok(())
     }
@@ -205,6 +227,58 @@ impl Reader {
     }
 
     fn read_range(&mut self, json: &mut Json) -> Result<DataRange> {
+        let (position, first) = (json.position(), self.checksum_count());
+        let (range, count) = match self.read_plain_range(json)? {
+            Some(found) => found,
+            None => {
+                json.go_back(position);
+                self.metadata.checksums.iter_mut().for_each(|sums| sums.truncate(first));
+                self.read_any_range(json)?
+            }
+        };
+        let page = self.metadata.page_size;
+        let is_sound = range.start < range.end;
+        if !is_sound || !is_aligned(range.start, page) || !is_aligned(range.end, page) {
+            return Err(Error::Metadata("a range is empty, inverted or not page-aligned"));
+        }
+        let chunks = range.size().div_ceil(self.metadata.chunk_size);
+        if count != self.metadata.checksums.is_some().then_some(chunks) {
+            return Err(Error::Metadata("a range has not one checksum for each chunk"));
+        }
+        Ok(range)
+    }
+
+    fn checksum_count(&self) -> usize {
+        self.metadata.checksums.as_ref().map_or(0, Vec::len)
+    }
+
+    /// A range exactly as this library writes it, and the number of its checksums. Most of the text
+    /// is this, so it has a short way of its own; None for all else, in whatever state.
+    fn read_plain_range(&mut self, json: &mut Json) -> Result<Option<(DataRange, Option<u64>)>> {
+        let bounds = |json: &mut Json| {
+            let start = json.pass_exactly("{\"start\":").then(|| json.pass_digits())??;
+            let end = json.pass_exactly(",\"end\":").then(|| json.pass_digits())??;
+            Some(DataRange { start, end })
+        };
+        let Some(range) = bounds(json) else { return Ok(None) };
+        let Some(checksums) = &mut self.metadata.checksums else {
+            return Ok(json.pass_exactly("}").then_some((range, None)));
+        };
+        let mut count = 0;
+        let mut goes_on = json.pass_exactly(",\"crc\":[");
+        while goes_on {
+            let Some(sum) = json.pass_digits().and_then(|sum| u32::try_from(sum).ok()) else {
+                return Ok(None);
+            };
+            push(checksums, sum)?;
+            count += 1;
+            goes_on = json.pass_exactly(",");
+        }
+        Ok(json.pass_exactly("]}").then_some((range, Some(count))))
+    }
+
+    /// A range in any form that is right, and the number of its checksums, if it has some.
+    fn read_any_range(&mut self, json: &mut Json) -> Result<(DataRange, Option<u64>)> {
         let (mut start, mut end, mut count) = (None, None, None);
         json.begin_object()?;
         while let Some(key) = json.next_key()? {
@@ -221,16 +295,7 @@ impl Reader {
         let (Some(start), Some(end)) = (start, end) else {
             return Err(Error::Metadata("a range lacks a key"));
         };
-        let page = self.metadata.page_size;
-        if start >= end || !is_aligned(start, page) || !is_aligned(end, page) {
-            return Err(Error::Metadata("a range is empty, inverted or not page-aligned"));
-        }
-        let range = DataRange { start, end };
-        let chunks = range.size().div_ceil(self.metadata.chunk_size);
-        if count != self.metadata.checksums.is_some().then_some(chunks) {
-            return Err(Error::Metadata("a range has not one checksum for each chunk"));
-        }
-        Ok(range)
+        Ok((DataRange { start, end }, count))
     }
 
     /// Reads the checksums of a range. Gives their number.
