@@ -23,7 +23,7 @@ STATIC := build/libguestmem.a
 HEADERS := include/guestmem.h
 SOURCES := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 WARNINGS := -Wall -Wextra -Wpedantic -Wconversion
-EXAMPLES := build/minivm
+EXAMPLES := build/minivm build/guestmem-image
 
 all: $(SHARED) $(STATIC) $(EXAMPLES)
 
@@ -49,14 +49,21 @@ $(STATIC): $(SHIP)/release/libguestmem.a
 	$(AR) rcs $@ build/guestmem.o
 	rm build/guestmem.o
 
+LINK_EXAMPLE = $(CC) -std=gnu11 -O2 -g $(WARNINGS) $(CFLAGS) -Iinclude -o $@ $< \
+    -Lbuild -lguestmem -Wl,-rpath,'$$ORIGIN'
+
 build/%: examples/%.c $(SHARED) $(HEADERS)
-	$(CC) -std=gnu11 -O2 -g $(WARNINGS) $(CFLAGS) -Iinclude -o $@ $< \
-	    -Lbuild -lguestmem -Wl,-rpath,'$$ORIGIN'
+	$(LINK_EXAMPLE)
 
 build/minivm: $(wildcard examples/minivm/*.h)
 
-run: build/minivm
-	build/minivm
+build/guestmem-image: examples/guestmem_image.c $(wildcard examples/guestmem_image/*.h) $(SHARED) $(HEADERS)
+	$(LINK_EXAMPLE)
+
+# The image that it leaves is there for guestmem-image to look at.
+run: build/minivm build/guestmem-image
+	build/minivm --image build/minivm.img
+	build/guestmem-image map build/minivm.img
 
 test:
 	$(CARGO) test --locked

@@ -4,9 +4,10 @@
  *
  * A guest of its own (64-bit code in a ROM) fills memory with patterns and asks a disk for blocks through a virtio-like
  * ring; twice it asks for what it must not have. Half way it is stopped and saved, its machine is taken down, another
- * is built from what was saved, and the guest goes on where it was and checks that all is as it left it.
+ * is built from what was saved, and the guest goes on where it was and checks that all is as it left it. It was saved
+ * as an image too, and does so once more in a machine whose memory is that image, mapped.
  *
- *     cc minivm.c $(pkg-config --cflags --libs guestmem) -o minivm && ./minivm [--no-kvm]
+ *     cc minivm.c $(pkg-config --cflags --libs guestmem) -o minivm && ./minivm [--no-kvm] [--image FILE]
  *
  * This file is what a monitor does with guest memory. Beside it in minivm/: the guest (guest.h), its vCPU (vcpu.h) by
  * KVM (kvm.h) or, where there is none, played in C (played.h), and the host program's small needs (host.h).
@@ -17,6 +18,7 @@
 #define _GNU_SOURCE
 #include <inttypes.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 
 #include <guestmem.h>
@@ -238,6 +240,17 @@ static void machine_create(struct machine *m, const struct vcpu_kind *kind, int 
     kind->create(&m->vcpu);
 }
 
+/* All memory comes from an image, copy-on-write: at once, whatever its size. The ROM in it is RAM now. */
+static void machine_create_from_image(struct machine *m, const struct vcpu_kind *kind, const char *image, int disk_fd)
+{
+    const struct guestmem_load_options options = {.flags = GUESTMEM_LOAD_MAP};
+    *m = (struct machine){.disk = {.fd = disk_fd}};
+    must(guestmem_load(image, &options, sizeof options, &m->memory.all), image);
+    m->memory.ram = guestmem_ref(m->memory.all);
+    m->vcpu = (struct vcpu){.kind = kind, .mem = m->memory.all};
+    kind->create(&m->vcpu);
+}
+
 static void machine_destroy(struct machine *m)
 {
     m->vcpu.kind->destroy(&m->vcpu);
@@ -295,7 +308,7 @@ static bool machine_run(struct machine *m, uint32_t stop_after, uint32_t *checks
     }
 }
 
-/* ---- 4. Saving and restoring: two files, one with the state, one with the memory --------------------------------- */
+/* ---- 4. Saving and restoring: a file with the state, and one with the memory, as a stream or as an image ---------- */
 
 struct saved {
     struct vcpu_state vcpu;
@@ -331,6 +344,25 @@ static void machine_save(struct machine *m, int state_fd, int memory_fd)
     guestmem_free(metadata);
 }
 
+static void image_save(const struct machine *m, const char *path)
+{
+    struct stat stat_now;
+    const uint64_t start = now_ns();
+    must(guestmem_save(m->memory.all, path, NULL, 0), path);
+    const uint64_t ns = now_ns() - start;
+    if (stat(path, &stat_now) != 0)
+        die("%s: %s", path, strerror(errno));
+    tell(ns, "host   saves memory as an image too, %s on disk, synced",
+         size_text((uint64_t)stat_now.st_blocks * 512).s);
+}
+
+/* What is not memory. */
+static void state_restore(struct machine *m, const struct saved *saved)
+{
+    m->disk.next = (uint16_t)saved->disk_next;
+    m->vcpu.kind->load(&m->vcpu, &saved->vcpu);
+}
+
 static void machine_restore(struct machine *m, int state_fd, int memory_fd)
 {
     struct saved saved;
@@ -347,8 +379,7 @@ static void machine_restore(struct machine *m, int state_fd, int memory_fd)
     tell_transfer("restores", m->memory.ram, memory_fd, now_ns() - start);
     free(metadata);
 
-    m->disk.next = (uint16_t)saved.disk_next;
-    m->vcpu.kind->load(&m->vcpu, &saved.vcpu);
+    state_restore(m, &saved);
 }
 
 /* ---- 5. The story ------------------------------------------------------------------------------------------------ */
@@ -421,20 +452,66 @@ static const struct vcpu_kind *vcpu_choose(bool no_kvm, struct text *why_not)
     return &played_vcpu;
 }
 
+struct options {
+    bool no_kvm;
+    const char *image; /* NULL: a temporary file */
+};
+
+static struct options options_read(int argc, char **argv)
+{
+    struct options options = {0};
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--no-kvm") == 0)
+            options.no_kvm = true;
+        else if (strcmp(argv[i], "--image") == 0 && i + 1 < argc)
+            options.image = argv[++i];
+        else
+            die("usage: minivm [--no-kvm] [--image FILE]");
+    }
+    return options;
+}
+
+static void check(uint32_t checksum)
+{
+    const uint32_t expected = expected_checksum();
+    if (checksum != expected)
+        die("the guest's checksum is 0x%08" PRIx32 ", it should be 0x%08" PRIx32, checksum, expected);
+}
+
+/* The saved machine again, of the image. What it does was told before. */
+static uint32_t run_from_image(const struct vcpu_kind *kind, const char *image, int disk_fd, int state_fd)
+{
+    struct machine third;
+    struct saved saved;
+    uint32_t checksum;
+
+    const uint64_t start = now_ns();
+    machine_create_from_image(&third, kind, image, disk_fd);
+    heading("Once more, in a machine whose memory is the image, mapped", now_ns() - start);
+    file_read(state_fd, &saved, sizeof saved, 0);
+    state_restore(&third, &saved);
+    mute(true);
+    const uint64_t run = now_ns();
+    if (!machine_run(&third, 0, &checksum))
+        die("the guest stopped unasked");
+    mute(false);
+    tell(now_ns() - run, "guest  does all that again, pages coming as they are used");
+    machine_destroy(&third);
+    return checksum;
+}
+
 int main(int argc, char **argv)
 {
-    const bool no_kvm = argc == 2 && strcmp(argv[1], "--no-kvm") == 0;
-    if (argc > 1 && !no_kvm)
-        die("usage: minivm [--no-kvm]");
-
-    struct text why_not;
-    const struct vcpu_kind *kind = vcpu_choose(no_kvm, &why_not);
+    const struct options options = options_read(argc, argv);
+    struct text why_not, path;
+    const struct vcpu_kind *kind = vcpu_choose(options.no_kvm, &why_not);
     if (kind == &played_vcpu)
         printf("skipped: no KVM: %s; the guest's part is played in C\n\n", why_not.s);
     printf("minivm: a guest %s, on memory held by libguestmem %s\n", kind->name, guestmem_version_string());
 
     const int rom_fd = rom_build(), disk_fd = disk_build();
     const int state_fd = temp_file(), memory_fd = temp_file();
+    const char *const image = options.image ? options.image : temp_path(&path);
     struct machine first, second;
     uint32_t checksum;
 
@@ -450,6 +527,7 @@ int main(int argc, char **argv)
     heading("It is stopped half way. Where its memory holds data:", 0);
     tell_picture(first.memory.all);
     machine_save(&first, state_fd, memory_fd);
+    image_save(&first, image);
     machine_destroy(&first);
 
     start = now_ns();
@@ -464,12 +542,12 @@ int main(int argc, char **argv)
     heading("It is finished. Where its memory holds data:", 0);
     tell_picture(second.memory.all);
     machine_destroy(&second);
+    check(checksum);
+    check(run_from_image(kind, image, disk_fd, state_fd));
+    printf("\nThe guest's checksum 0x%08" PRIx32 " is twice the one that the host expects: all is well.\n", checksum);
 
-    const uint32_t expected = expected_checksum();
-    if (checksum != expected)
-        die("the guest's checksum is 0x%08" PRIx32 ", it should be 0x%08" PRIx32, checksum, expected);
-    printf("\nThe guest's checksum 0x%08" PRIx32 " is the one that the host expects: all is well.\n", checksum);
-
+    if (!options.image)
+        unlink(image);
     close(rom_fd);
     close(disk_fd);
     close(state_fd);

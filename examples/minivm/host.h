@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,10 +92,19 @@ static void heading(const char *text, uint64_t ns)
     putchar('\n');
 }
 
+static bool is_mute;
+
+static void mute(bool yes)
+{
+    is_mute = yes;
+}
+
 /* One line of the story, with the time that it took at the right; 0 for none. */
 static void tell(uint64_t ns, const char *format, ...)
 {
     va_list args;
+    if (is_mute)
+        return;
     va_start(args, format);
     fputs("  ", stdout);
     int width = vprintf(format, args);
@@ -104,16 +114,31 @@ static void tell(uint64_t ns, const char *format, ...)
     putchar('\n');
 }
 
+static int temp_open(struct text *path)
+{
+    const char *dir = getenv("TMPDIR");
+    int length = snprintf(path->s, sizeof path->s, "%s/minivm-XXXXXX", dir && *dir ? dir : "/tmp");
+    int fd = length < (int)sizeof path->s ? mkostemp(path->s, O_CLOEXEC) : -1;
+    if (fd < 0)
+        die("temporary file %s: %s", path->s, strerror(errno));
+    return fd;
+}
+
 /* Without a name from the start, so that nothing is left behind however the program ends. */
 static int temp_file(void)
 {
-    const char *dir = getenv("TMPDIR");
-    char path[4096];
-    snprintf(path, sizeof path, "%s/minivm-XXXXXX", dir && *dir ? dir : "/tmp");
-    int fd = mkostemp(path, O_CLOEXEC);
-    if (fd < 0 || unlink(path) != 0)
-        die("temporary file %s: %s", path, strerror(errno));
+    struct text path;
+    int fd = temp_open(&path);
+    if (unlink(path.s) != 0)
+        die("temporary file %s: %s", path.s, strerror(errno));
     return fd;
+}
+
+/* The path of an empty file. */
+static const char *temp_path(struct text *path)
+{
+    close(temp_open(path));
+    return path->s;
 }
 
 static void file_write(int fd, const void *buf, size_t len, uint64_t at)

@@ -316,8 +316,48 @@ fn folded_holes_are_written_as_zeros_and_stay_holes() {
         Ok(bytes.len())
     };
     packed::write(&mut metadata, &holes, &regions, &mut write, &mut go_on).unwrap();
-    assert_eq!(resident(&from), 8 * page_size());
     restore(&to, &metadata.to_text().unwrap(), &data).unwrap();
+    let mut restored = vec![contents(&to)];
+    for (layout, threads) in [(Layout::Packed, 1), (Layout::Packed, 3), (Layout::Sparse, 2)] {
+        touch(&to, [0xff, 0xff, 0xff], 50);
+        let mut gathered = Metadata { layout, ..metadata.clone() };
+        let file = file();
+        let target = gather::Target { fd: file.as_raw_fd(), start: Some(0) };
+        gather::write(&mut gathered, &holes, &regions, target, threads, &mut go_on).unwrap();
+        assert_eq!(gathered.checksums, metadata.checksums);
+        file.set_len(gathered.extent()).unwrap();
+        let text = gathered.to_text().unwrap();
+        restore_from_fd(&to, &text, file.as_raw_fd(), ALONE, &mut go_on).unwrap();
+        restored.push(contents(&to));
+    }
+    assert_eq!(resident(&from), 8 * page_size());
+    assert!(restored.iter().all(|memory| *memory == contents(&from)));
+}
+
+/// More parts than one system call takes, into a pipe that takes few bytes at once.
+#[test]
+fn a_pipe_gets_every_byte_in_order() {
+    let size = 3000 * page_size();
+    let (from, to) = (
+        GuestMemory::new(&[RegionOptions::plain(0, size)]).unwrap(),
+        GuestMemory::new(&[RegionOptions::plain(0, size)]).unwrap(),
+    );
+    for page in (0..3000).filter(|page| page % 7 != 3 && page % 2 == 0) {
+        // SAFETY: a page of the region.
+        unsafe { fill(host(&from, 0, page), page as u8 | 1, page_size() as usize) };
+    }
+    let (text, data) = image(&from, PLAIN);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let received = std::thread::spawn(move || {
+        let (mut reader, mut all) = (reader, Vec::new());
+        reader.read_to_end(&mut all).unwrap();
+        all
+    });
+    let own = snapshot_to_fd(&from, writer.as_raw_fd(), PLAIN, &mut go_on).unwrap();
+    drop(writer);
+    assert_eq!(own, text);
+    assert!(received.join().unwrap() == data);
+    restore_file(&to, &text, &data).unwrap();
     assert!(contents(&to) == contents(&from));
 }
 
