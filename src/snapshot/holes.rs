@@ -11,11 +11,8 @@ pub fn check(data: &DataFile) -> Result<()> {
     let mut buffer = chunk_buffer()?;
     let mut region_start = data.start;
     for region in &data.metadata.regions {
-        let mut reached = 0;
-        let ends = data.metadata.ranges_of(region).iter().map(|range| (range.start, range.end));
-        for (start, end) in ends.chain([(region.size, region.size)]) {
-            check_hole(data, region_start + reached, region_start + start, &mut buffer)?;
-            reached = end;
+        for hole in data.metadata.holes_of(region) {
+            check_hole(data, region_start + hole.start, region_start + hole.end, &mut buffer)?;
         }
         region_start += region.size;
     }

@@ -66,8 +66,13 @@ fn read(data: &DataFile, threads: usize, progress: Progress) -> Result<Ref<Guest
     Ok(mem)
 }
 
+/// Maps the image, and private zeros in place of its large holes.
 fn map(fd: &OwnedFd, metadata: &Metadata) -> Result<Ref<GuestMemory>> {
+    // Each such hole is a mapping more, and takes its time.
+    const SMALLEST: u64 = 2 << 20;
+    const MOST: u64 = 512;
     let size = metadata.memory_size();
+    let large = (size / MOST).max(SMALLEST);
     let file = BackingFile::from_caller(fd.as_raw_fd(), 0, size, FileUse::ReadOnly)?;
     let mut regions = vec_of(metadata.regions.len())?;
     let mut offset = 0;
@@ -76,7 +81,13 @@ fn map(fd: &OwnedFd, metadata: &Metadata) -> Result<Ref<GuestMemory>> {
         let plain = RegionOptions::plain(region.guest_base, region.size);
         let backing = Backing::CopyOnWrite { file: file.clone(), offset };
         let options = RegionOptions { source, ..plain };
-        regions.push(MemoryRegion::with_backing(&options, backing)?);
+        let mapped = MemoryRegion::with_backing(&options, backing)?;
+        for hole in metadata.holes_of(region).filter(|hole| hole.size() >= large) {
+            // Through the file, each of its pages would take one of the page cache to be read, and
+            // one more to be written.
+            mapped.remove(hole.start, hole.size())?;
+        }
+        regions.push(mapped);
         offset += region.size;
     }
     GuestMemory::from_regions(regions)

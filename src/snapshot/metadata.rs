@@ -5,6 +5,7 @@
 use crate::alloc::Text;
 use crate::error::{Error, Result};
 use std::io::Write;
+use std::iter::once;
 use std::ops::Range;
 
 /// Bytes that the metadata may have as text.
@@ -161,6 +162,17 @@ impl Metadata {
         &self.ranges[region.ranges.clone()]
     }
 
+    /// What lies between the ranges of one region, and around them.
+    pub fn holes_of(&self, region: &RegionRecord) -> impl Iterator<Item = DataRange> {
+        let ranges = self.ranges_of(region);
+        let starts = once(0).chain(ranges.iter().map(|range| range.end));
+        let ends = ranges.iter().map(|range| range.start).chain(once(region.size));
+        starts
+            .zip(ends)
+            .filter(|(start, end)| start < end)
+            .map(|(start, end)| DataRange { start, end })
+    }
+
     /// The metadata as a JSON text.
     pub fn to_text(&self) -> Result<Vec<u8>> {
         let mut text = Text::default();
@@ -315,6 +327,18 @@ pub(super) mod tests {
         assert_eq!(metadata.extent(), 1027 * PAGE);
         assert_eq!(metadata.chunk_count(), 5);
         assert_eq!(metadata.data_size(), 263 * PAGE);
+    }
+
+    #[test]
+    fn holes_and_ranges_make_up_a_region() {
+        let metadata = sample(true);
+        let holes = |index: usize| -> Vec<(u64, u64)> {
+            let holes = metadata.holes_of(&metadata.regions[index]);
+            holes.map(|hole| (hole.start / PAGE, hole.end / PAGE)).collect()
+        };
+        assert_eq!(holes(0), [(1, 3), (262, 1023)]);
+        assert_eq!(holes(1), [(0, 1)]);
+        assert_eq!(holes(2), []);
     }
 
     #[test]
