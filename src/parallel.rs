@@ -8,6 +8,8 @@ use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// CPUs that this process may run on.
 pub fn cpus() -> usize {
@@ -72,6 +74,30 @@ pub fn run_beside(
     jobs.iter().try_for_each(|job| job.result).and(own)
 }
 
+/// What `work` makes of each of `items`, in their order, on up to `threads` threads. Whichever is
+/// free takes the next.
+pub fn map<'a, T: Sync, R: Send + Sync>(
+    threads: usize,
+    items: &'a [T],
+    work: &(dyn Fn(&'a T) -> R + Sync),
+) -> Result<Vec<R>> {
+    let mut results: Vec<OnceLock<R>> = vec_of(items.len())?;
+    results.resize_with(items.len(), OnceLock::new);
+    let next = AtomicUsize::new(0);
+    run(threads.max(1).min(items.len()), &|_| {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(index) else { return Ok(()) };
+            let _ = results[index].set(work(item));
+        }
+    })?;
+    let mut all = vec_of(items.len())?;
+    for result in results {
+        all.push(result.into_inner().ok_or(Error::Internal("a result is missing"))?);
+    }
+    Ok(all)
+}
+
 /// Keeps a panic from unwinding past what threads still use.
 fn guarded(work: impl FnOnce() -> Result<()>) -> Result<()> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
@@ -112,7 +138,7 @@ extern "C" fn run_job(job: *mut c_void) -> *mut c_void {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     #[test]
     fn every_index_runs_once_and_the_lowest_failure_counts() {
@@ -129,5 +155,15 @@ mod tests {
         assert_eq!(result, Err(Error::Overlap));
         assert_eq!(run(0, &|_| Err(Error::Overlap)), Ok(()));
         assert!(cpus() >= 1);
+    }
+
+    #[test]
+    fn what_is_made_of_many_items_keeps_their_order() {
+        let items: Vec<u32> = (0..1000).collect();
+        for threads in [0, 1, 3] {
+            let made = map(threads, &items, &|&item| 2 * item).unwrap();
+            assert!(made.into_iter().eq((0..1000).map(|item| 2 * item)));
+            assert_eq!(map(threads, &[0; 0], &|item| *item), Ok(vec![]));
+        }
     }
 }

@@ -2,23 +2,36 @@
 //! Making holes again: what live memory holds where a snapshot has nothing.
 
 use super::extents;
-use super::metadata::DataRange;
+use super::metadata::{DataRange, Metadata};
 use crate::address::{align_down, next_congruent};
+use crate::alloc::vec_of;
 use crate::backing::Backing;
 use crate::error::{Error, Result};
+use crate::handle::Ref;
 use crate::proc::page_size;
 use crate::region::MemoryRegion;
 use crate::volatile;
 
-/// The parts of `region` that may hold data although none of `covered` does.
-pub fn stale(region: &MemoryRegion, covered: &[DataRange]) -> Result<Vec<DataRange>> {
-    let whole = [DataRange { start: 0, end: region.range().size() }];
-    match extents::find(region) {
-        Ok(present) => subtract(&present, covered),
-        // Nobody knows, so all of it may.
-        Err(Error::Unsupported(_)) => subtract(&whole, covered),
-        Err(error) => Err(error),
+/// For each region the parts that may hold data although `metadata`, which was found to be of these
+/// regions, tells of none there.
+pub fn stale(
+    regions: &[Ref<MemoryRegion>],
+    metadata: &Metadata,
+    threads: usize,
+) -> Result<Vec<Vec<DataRange>>> {
+    let present = extents::find_pages(regions, threads)?;
+    let mut stale = vec_of(regions.len())?;
+    for ((region, record), present) in regions.iter().zip(&metadata.regions).zip(present) {
+        let covered = metadata.ranges_of(record);
+        let whole = [DataRange { start: 0, end: region.range().size() }];
+        stale.push(match present {
+            Ok(present) => subtract(&present, covered)?,
+            // Nobody knows, so all of it may.
+            Err(Error::Unsupported(_)) => subtract(&whole, covered)?,
+            Err(error) => return Err(error),
+        });
     }
+    Ok(stale)
 }
 
 /// Makes the `stale` parts of `region` read as zeros, and frees their host memory as far as the

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Memory images: finding what holds data, writing it, bringing it back.
 //!
-//! - [`extents`]: which parts of a region hold data.
+//! - [`extents`], [`zeros`]: which parts of a region hold data, and which of these only zeros.
 //! - [`metadata`], [`parse`], [`json`]: what a snapshot says about itself, written and read.
 //! - [`fold`]: keeping the metadata within its limit.
 //! - [`checksum`]: the data's checksums, and reading data against them.
@@ -30,6 +30,7 @@ pub mod parse;
 pub mod replace;
 pub mod restore;
 pub mod save;
+pub mod zeros;
 
 use crate::alloc::vec_of;
 use crate::backing::Backing;
@@ -131,7 +132,6 @@ fn whole_regions(mem: &GuestMemory) -> Result<Vec<Ref<MemoryRegion>>> {
 
 /// Finds what a snapshot is to hold, and which holes have to become data.
 fn plan(regions: Regions, options: SnapshotOptions) -> Result<(Metadata, Vec<Hole>)> {
-    refuse_unfetched(regions)?;
     let mut metadata = survey(regions, options)?;
     let holes = fold::fold(&mut metadata, MAX_TEXT)?;
     Ok((metadata, holes))
@@ -141,11 +141,12 @@ fn plan(regions: Regions, options: SnapshotOptions) -> Result<(Metadata, Vec<Hol
 fn survey(regions: &[Ref<MemoryRegion>], options: SnapshotOptions) -> Result<Metadata> {
     let mut records = vec_of(regions.len())?;
     let mut ranges = Vec::new();
-    for region in regions {
-        let mut found = extents::find(region)?;
-        if options.skip_zero_pages {
-            found = extents::drop_zero_pages(region, &found)?;
-        }
+    let threads = batch::threads(options.threads, memory_size(regions));
+    let mut found = extents::find(regions, threads)?;
+    if options.skip_zero_pages {
+        found = zeros::drop_zero_pages(regions, &found, threads)?;
+    }
+    for (region, found) in regions.iter().zip(found) {
         let first = ranges.len();
         ranges.try_reserve(found.len()).map_err(|_| Error::NoMemory("the ranges of a snapshot"))?;
         ranges.extend_from_slice(&found);
@@ -162,19 +163,9 @@ fn survey(regions: &[Ref<MemoryRegion>], options: SnapshotOptions) -> Result<Met
     })
 }
 
-/// Refuses memory of which parts are supplied on their first use: what is missing looks like a
-/// hole.
-fn refuse_unfetched(regions: &[Ref<MemoryRegion>]) -> Result<()> {
-    for (start, end) in proc::flagged_areas("um")? {
-        let overlaps = |region: &Ref<MemoryRegion>| {
-            let host = region.host() as u64;
-            host < end && start < host + region.range().size()
-        };
-        if regions.iter().any(overlaps) {
-            return Err(Error::Unsupported("a userfaultfd may have pages that are missing here"));
-        }
-    }
-    Ok(())
+/// Bytes of all regions together.
+fn memory_size(regions: Regions) -> u64 {
+    regions.iter().map(|region| region.range().size()).sum()
 }
 
 /// Which mappings of a file matter.

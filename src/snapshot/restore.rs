@@ -10,8 +10,7 @@ use super::checksum::{Read, read_chunks};
 use super::data::DataFile;
 use super::image::Image;
 use super::metadata::{Chunk, DataRange, Layout, Metadata};
-use super::{Progress, Regions, clear, parse, refuse_unfetched, stat};
-use crate::alloc::vec_of;
+use super::{Progress, Regions, clear, memory_size, parse, stat};
 use crate::error::{Error, Result};
 use crate::file::{self, read_some};
 use crate::handle::Ref;
@@ -45,7 +44,7 @@ pub fn restore_from_fd(
             // SAFETY: the buffer is ours to write.
             unsafe { read_some(fd, buffer.as_mut_ptr(), buffer.len()) }
         };
-        return restore.read_stream(&mut read, !options.more_follows, progress);
+        return restore.read_stream(&mut read, options, progress);
     };
     let is_packed = restore.metadata.layout == Layout::Packed;
     let start = if is_packed { position } else { 0 };
@@ -72,7 +71,7 @@ pub fn restore_from(
     progress: Progress,
 ) -> Result<()> {
     let restore = Restore::new(mem, parse::parse(metadata)?)?;
-    restore.read_stream(read, !options.more_follows, progress)
+    restore.read_stream(read, options, progress)
 }
 
 /// Restores from an image file.
@@ -125,7 +124,7 @@ impl<'a> Restore<'a> {
         options: RestoreOptions,
         progress: Progress,
     ) -> Result<()> {
-        let stale = self.stale()?;
+        let stale = self.stale(options.threads)?;
         let data = DataFile { fd, start, metadata: &self.metadata };
         let threads = batch::threads(options.threads, self.metadata.data_size());
         if self.metadata.checksums.is_some() {
@@ -140,11 +139,11 @@ impl<'a> Restore<'a> {
 
     /// Reads the data, and puts each chunk in place once it was checked. With `to_the_end` nothing
     /// may come behind it.
-    fn read_stream(&self, read: Read, to_the_end: bool, progress: Progress) -> Result<()> {
+    fn read_stream(&self, read: Read, options: RestoreOptions, progress: Progress) -> Result<()> {
         if self.metadata.layout == Layout::Sparse {
             return Err(Error::Unsupported("sparse data can only be read from a file"));
         }
-        let stale = self.stale()?;
+        let stale = self.stale(options.threads)?;
         let total = self.metadata.data_size();
         let mut steps = Steps::new(total, progress);
         let mut begun = false;
@@ -155,7 +154,7 @@ impl<'a> Restore<'a> {
             put(&self.regions, chunk, bytes)
         };
         read_chunks(&self.metadata, read, each, |done| steps.reach(done))?;
-        if to_the_end {
+        if !options.more_follows {
             match read(&mut [0]) {
                 Ok(0) => {}
                 Ok(_) => return Err(Error::SnapshotLong),
@@ -179,13 +178,9 @@ impl<'a> Restore<'a> {
     }
 
     /// For each region the parts that are to become holes.
-    fn stale(&self) -> Result<Vec<Vec<DataRange>>> {
-        refuse_unfetched(&self.regions)?;
-        let mut stale = vec_of(self.regions.len())?;
-        for (region, record) in self.regions.iter().zip(&self.metadata.regions) {
-            stale.push(clear::stale(region, self.metadata.ranges_of(record))?);
-        }
-        Ok(stale)
+    fn stale(&self, threads: u32) -> Result<Vec<Vec<DataRange>>> {
+        let size = memory_size(&self.regions);
+        clear::stale(&self.regions, &self.metadata, batch::threads(threads, size))
     }
 }
 

@@ -1,11 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
+//! What is found on each kind of memory, with the ioctl and without it.
+
+mod cutting;
+mod sharing;
+
+use super::files::{Keeping, Way};
 use super::*;
-use crate::handle::Ref;
+use crate::proc::page_size;
 use crate::region::{CallerMemory, RegionOptions, Source};
+use crate::volatile;
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
-use std::os::fd::FromRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::slice::from_ref;
 
 const PAGES: u64 = 8;
 
@@ -37,8 +46,23 @@ fn pages_of(ranges: &[DataRange]) -> u32 {
     pages
 }
 
-fn found(region: &MemoryRegion) -> u32 {
-    pages_of(&find(region).unwrap())
+/// What is found in `regions`, which is the same in every way of looking.
+fn look_everywhere(regions: &[Ref<MemoryRegion>]) -> Vec<Result<Vec<DataRange>>> {
+    let found = look(&PageMap::open(), regions, Wanted::Private, 1).unwrap();
+    for (map, threads) in
+        [(PageMap::open(), 3), (PageMap::without_scan(), 1), (PageMap::without_scan(), 2)]
+    {
+        assert_eq!(look(&map, regions, Wanted::Private, threads).unwrap(), found, "{threads}");
+    }
+    found
+}
+
+fn find_one(region: &Ref<MemoryRegion>) -> Result<Vec<DataRange>> {
+    look_everywhere(from_ref(region)).remove(0)
+}
+
+fn found(region: &Ref<MemoryRegion>) -> u32 {
+    pages_of(&find_one(region).unwrap())
 }
 
 fn memfd() -> File {
@@ -51,15 +75,19 @@ fn memfd() -> File {
     file
 }
 
-/// A file on a disk file system, where there is one.
-fn disk_file() -> File {
+/// A new file without a name, in a folder of the disk's file system or of tmpfs.
+fn file_in(folder: &CStr) -> File {
     // SAFETY: a C string and flags.
-    let fd = unsafe { libc::open(c"/tmp".as_ptr(), libc::O_TMPFILE | libc::O_RDWR, 0o600) };
+    let fd = unsafe { libc::open(folder.as_ptr(), libc::O_TMPFILE | libc::O_RDWR, 0o600) };
     assert!(fd >= 0);
     // SAFETY: a new descriptor that nobody else owns.
     let file = unsafe { File::from_raw_fd(fd) };
     file.set_len((PAGES + 1) * page_size()).unwrap();
     file
+}
+
+fn disk_file() -> File {
+    file_in(c"/tmp")
 }
 
 fn source_of(file: &File, private: bool) -> Source {
@@ -101,11 +129,15 @@ impl Drop for Mapped {
 #[test]
 fn exactly_the_touched_pages_are_found_on_every_backing() {
     for pattern in 0..256 {
-        let file = memfd();
-        let disk = disk_file();
-        for source in
-            [Source::Memfd, Source::Private, source_of(&file, false), source_of(&disk, false)]
-        {
+        let files = [memfd(), file_in(c"/dev/shm"), disk_file()];
+        let shared = files.iter().map(|file| source_of(file, false));
+        for source in [Source::Memfd, Source::Private].into_iter().chain(shared) {
+            let region = region_of(source);
+            touch(region.host(), pattern, 1);
+            assert_eq!(found(&region), pattern, "{source:?}");
+        }
+        let files = [memfd(), file_in(c"/dev/shm"), disk_file()];
+        for source in files.iter().map(|file| source_of(file, true)) {
             let region = region_of(source);
             touch(region.host(), pattern, 1);
             assert_eq!(found(&region), pattern, "{source:?}");
@@ -129,7 +161,7 @@ fn the_callers_memory_is_told_by_its_kind() {
             let mapped = Mapped::new(flags, mapped_file);
             let region = region_of(mapped.source(given, flags == private));
             touch(region.host(), pattern, 1);
-            match find(&region) {
+            match find_one(&region) {
                 // Without its file, which takes a privilege to open.
                 Err(Error::Unsupported(_)) if given.is_none() => {
                     eprintln!("skipped: no privilege to open /proc/self/map_files")
@@ -175,7 +207,7 @@ fn copy_on_write_memory_is_its_own_pages_and_those_of_the_file() {
 #[test]
 fn pages_of_a_file_that_were_only_read_are_no_copies() {
     let file = disk_file();
-    if let Keeping::Dense = file_system(&file.try_clone().unwrap().into()).unwrap() {
+    if let Ok((_, Keeping::Dense)) = Way::Held(file.as_raw_fd()).ask() {
         eprintln!("skipped: /tmp cannot tell of holes");
         return;
     }
@@ -227,15 +259,28 @@ fn removed_pages_are_holes_again() {
 }
 
 #[test]
-fn zero_pages_are_dropped_on_request_only() {
-    for pattern in 0..256 {
-        let region = region_of(Source::Memfd);
-        touch(region.host(), 0b0111_1110, 0);
-        touch(region.host(), pattern, 9);
-        let all = find(&region).unwrap();
-        assert_eq!(pages_of(&all), pattern | 0b0111_1110);
-        assert_eq!(pages_of(&drop_zero_pages(&region, &all).unwrap()), pattern);
+fn pages_that_were_only_read_hold_nothing() {
+    let region = region_of(Source::Private);
+    touch(region.host(), 0b1, 1);
+    for index in 1..PAGES {
+        // SAFETY: within the region.
+        assert!(unsafe { volatile::is_zero(region.host().add((index * page_size()) as usize), 1) });
     }
+    let pages = |map: &PageMap, wanted| {
+        let found = look(map, from_ref(&region), wanted, 1).unwrap().remove(0);
+        pages_of(&found.unwrap())
+    };
+    let map = PageMap::open();
+    if map.can_scan() {
+        assert_eq!(pages(&map, Wanted::Private), 0b1);
+    } else {
+        eprintln!("skipped: this kernel does not scan page maps");
+    }
+    // More than that does no harm in an image, and it is there.
+    assert_eq!(pages(&map, Wanted::AnyPrivate), 0xff);
+    assert_eq!(pages(&PageMap::without_scan(), Wanted::Private), 0xff);
+    region.remove(0, region.range().size()).unwrap();
+    assert_eq!(pages(&map, Wanted::AnyPrivate), 0);
 }
 
 #[test]
@@ -263,10 +308,10 @@ fn huge_pages_are_found_also_where_only_others_touched_them() {
     let huge = |pages: &[u64]| -> Vec<DataRange> {
         pages.iter().map(|at| DataRange { start: at * HUGE, end: (at + 1) * HUGE }).collect()
     };
-    assert_eq!(find(&region).unwrap(), huge(&[]));
+    assert_eq!(find_one(&region).unwrap(), huge(&[]));
     // SAFETY: within the region.
     unsafe { volatile::fill(region.host().add(HUGE as usize + 5), 1, 1) };
-    assert_eq!(find(&region).unwrap(), huge(&[1]));
+    assert_eq!(find_one(&region).unwrap(), huge(&[1]));
     // SAFETY: a second mapping of the region's file, at addresses of the kernel's choice.
     unsafe {
         let (size, protection) = (4 * HUGE as usize, libc::PROT_READ | libc::PROT_WRITE);
@@ -276,6 +321,6 @@ fn huge_pages_are_found_also_where_only_others_touched_them() {
         volatile::fill(second.cast(), 0, 1);
         libc::munmap(second, size);
     }
-    assert_eq!(find(&region).unwrap(), huge(&[1, 3]));
+    assert_eq!(find_one(&region).unwrap(), huge(&[1, 3]));
     assert_eq!(region.mapping().resident().unwrap(), HUGE);
 }

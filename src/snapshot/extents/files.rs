@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! Files behind regions: how to come by them, what can be known of their holes, what they hold.
+
+use super::super::metadata::DataRange;
+use super::pieces::FilePart;
+use super::ranges::Found;
+use super::{huge, seek};
+use crate::error::{Error, Result};
+use crate::file::{self, Outcome};
+use std::borrow::Cow;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+/// fuse.h
+const FUSE_SUPER_MAGIC: i64 = 0x6573_5546;
+
+/// Device and inode.
+pub type FileId = (u64, u64);
+
+/// What a file can tell of its holes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeping {
+    /// All, to those who seek; it is in memory, so its pages can be counted, too.
+    Memory,
+    /// Nothing, but its pages, which are of that size, can be counted.
+    HugePages(u64),
+    /// All, to those who seek.
+    Sparse,
+    /// Nothing that could be relied on.
+    Dense,
+}
+
+impl Keeping {
+    fn of(fd: RawFd, stat: &libc::stat) -> Outcome<Self> {
+        let system = file::statfs(fd)?;
+        let is_regular = stat.st_mode & libc::S_IFMT == libc::S_IFREG;
+        Ok(match system.f_type {
+            libc::TMPFS_MAGIC if is_regular => Keeping::Memory,
+            libc::HUGETLBFS_MAGIC => Keeping::HugePages(system.f_bsize as u64),
+            // Its server answers, which does not know of pages that were written by memory access.
+            FUSE_SUPER_MAGIC => Keeping::Dense,
+            _ => Keeping::Sparse,
+        })
+    }
+
+    /// Whether to look for its pages in page tables. Reading these entry by entry takes as long
+    /// as seeking.
+    pub fn is_told_by_pages(self, can_scan: bool) -> bool {
+        match self {
+            Keeping::Memory => can_scan,
+            Keeping::HugePages(_) => true,
+            Keeping::Sparse | Keeping::Dense => false,
+        }
+    }
+}
+
+/// How to come by a file.
+#[derive(Clone, Copy, Debug)]
+pub enum Way {
+    /// By a descriptor that a region holds.
+    Held(RawFd),
+    /// By the mapping of the caller's that has these bounds.
+    Mapped(u64, u64),
+}
+
+impl Way {
+    /// Opens it anew, so that seeking moves nobody else's offset.
+    pub fn open(self) -> Result<OwnedFd> {
+        let (opened, why) = match self {
+            Way::Held(fd) => (
+                file::open_again(fd, libc::O_RDONLY),
+                "the file behind a region is not open to /proc",
+            ),
+            Way::Mapped(start, end) => {
+                let mut room = [0; 64];
+                let path = format_args!("/proc/self/map_files/{start:x}-{end:x}");
+                let path = file::short_path(&mut room, path);
+                let why = "the file behind the caller's memory is needed";
+                (file::open(path, libc::O_RDONLY), why)
+            }
+        };
+        opened.map_err(|errno| unavailable(errno, Error::Unsupported(why)))
+    }
+
+    /// Which file it is, and what it can tell.
+    pub fn ask(self) -> Result<(FileId, Keeping)> {
+        self.with(|fd| {
+            let stat = file::stat(fd)?;
+            Ok(((stat.st_dev, stat.st_ino), Keeping::of(fd, &stat)?))
+        })
+    }
+
+    /// Bytes that the file has allocated.
+    fn allocated(self) -> Result<u64> {
+        self.with(|fd| Ok(file::stat(fd)?.st_blocks as u64 * 512))
+    }
+
+    fn with<T>(self, look: impl FnOnce(RawFd) -> Outcome<T>) -> Result<T> {
+        let looked = match self {
+            Way::Held(fd) => look(fd),
+            Way::Mapped(..) => look(self.open()?.as_raw_fd()),
+        };
+        looked.map_err(|errno| Error::from_os("fstat", errno))
+    }
+}
+
+/// What to say when a file of /proc cannot be opened.
+pub fn unavailable(errno: i32, error: Error) -> Error {
+    match errno {
+        libc::EMFILE | libc::ENFILE | libc::ENOMEM => Error::from_os("open", errno),
+        _ => error,
+    }
+}
+
+/// A file that regions map.
+pub struct File<'a> {
+    /// Where it is mapped: at least one part, in the order of the file.
+    pub parts: &'a [FilePart],
+    /// Those of its pages that page tables show, tidied.
+    pub seen: Result<Found>,
+}
+
+impl File<'_> {
+    /// What it holds where it is mapped, and perhaps elsewhere: page-aligned, ascending, disjoint.
+    pub fn data(&self) -> Result<Cow<'_, [DataRange]>> {
+        let FilePart { way, keeping, .. } = self.parts[0];
+        let seen = self.seen.as_ref().map_err(|error| *error)?.ranges();
+        let is_all = || Ok(seen.iter().map(|range| range.size()).sum::<u64>() == way.allocated()?);
+        match keeping {
+            Keeping::Memory | Keeping::HugePages(_) if is_all()? => Ok(Cow::Borrowed(seen)),
+            Keeping::Memory | Keeping::Sparse => {
+                Ok(Cow::Owned(seek::data(&way.open()?, &self.covers()?)?))
+            }
+            Keeping::HugePages(size) => {
+                Ok(Cow::Owned(huge::data(&way.open()?, &self.covers()?, seen, size)?))
+            }
+            Keeping::Dense => Ok(Cow::Owned(self.covers()?)),
+        }
+    }
+
+    /// The parts of the file that are mapped.
+    fn covers(&self) -> Result<Vec<DataRange>> {
+        let mut covers = Found::default();
+        for part in self.parts {
+            covers.add(part.start, part.start + part.piece.size)?;
+        }
+        Ok(covers.into_ranges())
+    }
+}
