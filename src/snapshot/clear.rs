@@ -1,25 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Making holes again: what live memory holds where a snapshot has nothing.
 
-use super::extents;
+use super::Regions;
 use super::metadata::{DataRange, Metadata};
 use crate::address::{align_down, next_congruent};
 use crate::alloc::vec_of;
 use crate::backing::Backing;
 use crate::error::{Error, Result};
-use crate::handle::Ref;
 use crate::proc::page_size;
 use crate::region::MemoryRegion;
 use crate::volatile;
 
-/// For each region the parts that may hold data although `metadata`, which was found to be of these
-/// regions, tells of none there.
+/// For each region the parts that may hold data, as `present` tells, although `metadata`, which was
+/// found to be of these regions, tells of none there.
 pub fn stale(
-    regions: &[Ref<MemoryRegion>],
+    regions: Regions,
     metadata: &Metadata,
-    threads: usize,
+    present: Vec<Result<Vec<DataRange>>>,
 ) -> Result<Vec<Vec<DataRange>>> {
-    let present = extents::find_pages(regions, threads)?;
     let mut stale = vec_of(regions.len())?;
     for ((region, record), present) in regions.iter().zip(&metadata.regions).zip(present) {
         let covered = metadata.ranges_of(record);

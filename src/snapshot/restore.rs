@@ -10,7 +10,8 @@ use super::checksum::{Read, read_chunks};
 use super::data::DataFile;
 use super::image::Image;
 use super::metadata::{Chunk, DataRange, Layout, Metadata};
-use super::{Progress, Regions, clear, memory_size, parse, stat};
+use super::{Progress, Regions, clear, extents, memory_size, parse, stat};
+use crate::alloc::vec_of;
 use crate::error::{Error, Result};
 use crate::file::{self, read_some};
 use crate::handle::Ref;
@@ -124,26 +125,50 @@ impl<'a> Restore<'a> {
         options: RestoreOptions,
         progress: Progress,
     ) -> Result<()> {
-        let stale = self.stale(options.threads)?;
+        let present = self.present(options.threads)?;
         let data = DataFile { fd, start, metadata: &self.metadata };
         let threads = batch::threads(options.threads, self.metadata.data_size());
+        let put = |chunk: Chunk, bytes: &[u8]| put(&self.regions, chunk, bytes);
+        let mut put_all = || data.read(threads, &put, &mut *progress);
+        if present.iter().all(|parts| parts.as_ref().is_ok_and(Vec::is_empty)) {
+            return self.fill_empty(&mut put_all);
+        }
         if self.metadata.checksums.is_some() {
             data.verify(threads, &mut |_, _| Ok(())).map_err(before_any_was_moved)?;
         }
-        self.begin(&stale)?;
-        let put = |chunk: Chunk, bytes: &[u8]| put(&self.regions, chunk, bytes);
-        data.read(threads, &put, progress)?;
+        self.begin(&self.stale(present)?)?;
+        put_all()?;
         self.mem.set_tainted(false);
         Ok(())
     }
 
-    /// Reads the data, and puts each chunk in place once it was checked. With `to_the_end` nothing
-    /// may come behind it.
+    /// Puts data into memory that holds none, as that of a new machine. It can be made empty again,
+    /// so that the data need not be read twice.
+    fn fill_empty(&self, put_all: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        let mut were_tainted = vec_of(self.regions.len())?;
+        were_tainted.extend(self.regions.iter().map(|region| region.is_tainted()));
+        self.mem.set_tainted(true);
+        match put_all() {
+            Ok(()) => self.mem.set_tainted(false),
+            Err(Error::Cancelled) => return Err(Error::Cancelled),
+            Err(error) => {
+                for (region, was_tainted) in self.regions.iter().zip(were_tainted) {
+                    clear::clear(region, &[DataRange { start: 0, end: region.range().size() }])?;
+                    region.set_tainted(was_tainted);
+                }
+                return Err(before_any_was_moved(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the data, and puts each chunk in place once it was checked. Unless more
+    /// follows, nothing may come behind it.
     fn read_stream(&self, read: Read, options: RestoreOptions, progress: Progress) -> Result<()> {
         if self.metadata.layout == Layout::Sparse {
             return Err(Error::Unsupported("sparse data can only be read from a file"));
         }
-        let stale = self.stale(options.threads)?;
+        let stale = self.stale(self.present(options.threads)?)?;
         let total = self.metadata.data_size();
         let mut steps = Steps::new(total, progress);
         let mut begun = false;
@@ -177,10 +202,15 @@ impl<'a> Restore<'a> {
         parts.try_for_each(|(region, parts)| clear::clear(region, parts))
     }
 
+    /// For each region the parts that may hold anything, where that can be told.
+    fn present(&self, threads: u32) -> Result<Vec<Result<Vec<DataRange>>>> {
+        let threads = batch::threads(threads, memory_size(&self.regions));
+        extents::find_pages(&self.regions, threads)
+    }
+
     /// For each region the parts that are to become holes.
-    fn stale(&self, threads: u32) -> Result<Vec<Vec<DataRange>>> {
-        let size = memory_size(&self.regions);
-        clear::stale(&self.regions, &self.metadata, batch::threads(threads, size))
+    fn stale(&self, present: Vec<Result<Vec<DataRange>>>) -> Result<Vec<Vec<DataRange>>> {
+        clear::stale(&self.regions, &self.metadata, present)
     }
 }
 
