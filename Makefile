@@ -96,6 +96,9 @@ stage-abort: stage
 	cp -a build/stage build/stage-abort
 	cp $(TARGET)/abort/libguestmem.so build/stage-abort/usr/lib/libguestmem.so.$(VERSION)
 
+# Programs of the suite run the tool too.
+check-shared check-static check-abort check-valgrind check-asan: build/guestmem-image
+
 check-shared check-static: check-%: stage
 	$(MAKE) --no-print-directory -C c_tests STAGE=$(CURDIR)/build/stage LINK=$* OUT=$(CURDIR)/build/c_tests-$*
 

@@ -1810,8 +1810,7 @@ struct guestmem_load_options {
  * @retval GUESTMEM_OK                  path holds the image.
  * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
  * @retval GUESTMEM_E_INVALID_ARGUMENT  path is NULL; a bad struct size, unknown flag or layout.
- * @retval GUESTMEM_E_UNSUPPORTED       as guestmem_snapshot(); path is neither a regular file nor a
- *   symbolic link, nor free.
+ * @retval GUESTMEM_E_UNSUPPORTED       as guestmem_snapshot(); path is a device, pipe or socket.
  * @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
  * @retval GUESTMEM_E_BUSY              path is a file whose shared mapping is this memory.
  * @retval GUESTMEM_E_IO                writing or syncing failed, with os_errno.
@@ -1819,7 +1818,8 @@ struct guestmem_load_options {
  * @retval GUESTMEM_E_TOO_LARGE         the metadata would exceed 64 MiB, or a limit of the process
  *   was met.
  * @retval GUESTMEM_E_NO_MEMORY         a host allocation failed.
- * @retval GUESTMEM_E_OS                another system call failed: there is no such folder, say.
+ * @retval GUESTMEM_E_OS                another system call failed: there is no such folder, or path is
+ *   one, say.
  */
 int guestmem_save(const struct guestmem *mem,
                   const char *path,

@@ -3,15 +3,16 @@
 """A reader of snapshots and image files, written from docs/image-format.md alone: where it and the
 library differ, one of them or the document is wrong.
 
-    image_reader.py check IMAGE...                      one line for each image: ok, or what is wrong
-    image_reader.py dump [--pages] IMAGE                all memory, to standard output
-    image_reader.py packed [--pages] METADATA DATA      the same of a packed snapshot
-    image_reader.py sparse [--pages] METADATA DATA      the same of a sparse snapshot
+    image_reader.py check IMAGE...                     one line for each image: ok, or what is wrong
+    image_reader.py dump [--pages] IMAGE...            all memory, to standard output
+    image_reader.py packed [--pages] {METADATA DATA}.. the same of packed snapshots
+    image_reader.py sparse [--pages] {METADATA DATA}.. the same of sparse snapshots
 
-Nothing is dumped before everything was checked. With --pages, instead of the bytes: a line for each
-page that is not all zeros, with its guest address and the CRC-32C of its bytes.
+Nothing of an image is dumped before all of it was checked. With --pages, instead of the bytes: a
+line for each page that is not all zeros, with its guest address and the CRC-32C of its bytes.
 
-Exit codes: 0 all is well, 1 something was refused, 2 wrong usage or an operating system error.
+Exit codes: 0 all is well, 1 an image is refused or not understood, 2 wrong usage or an error of the
+operating system.
 """
 
 import errno
@@ -30,9 +31,13 @@ TRAILER = struct.Struct("<8sIIQQIIII")
 class Refused(Exception):
     """Damaged, inconsistent, or not this format at all."""
 
+    verdict = "refused"
+
 
 class NotUnderstood(Refused):
-    """Another format or version."""
+    """Another format or version, as far as can be seen a good one."""
+
+    verdict = "not understood"
 
 
 def need(condition, what):
@@ -136,12 +141,10 @@ def _check_depth(text):
 
 
 def _read_json(raw):
-    need(len(raw) <= MAX_METADATA, "the metadata is too long")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         raise Refused("the metadata is not UTF-8") from None
-    need(not text.startswith("\ufeff"), "a byte order mark")
     _check_depth(text)
     try:
         return json.loads(
@@ -194,9 +197,8 @@ def read_metadata(raw):
     end, data, memory = 0, 0, 0
     for members in _get(outer, "regions", list):
         need(type(members) is dict, "a region is no object")
-        region = Region(
-            _number(members, "guest_base"), _number(members, "size"), _number(members, "file_offset")
-        )
+        numbers = (_number(members, key) for key in ("guest_base", "size", "file_offset"))
+        region = Region(*numbers)
         need(region.base % page == 0 and region.size % page == 0, "a region is not page-aligned")
         need(region.size > 0, "a region is empty")
         need(region.base >= end, "regions overlap or do not ascend")
@@ -241,10 +243,7 @@ class Snapshot:
         self.metadata, self.file = metadata, file
 
     def read(self, offset, size):
-        self.file.seek(offset)
-        data = self.file.read(size)
-        need(len(data) == size, "the data ends early")
-        return data
+        return read_at(self.file, offset, size)
 
     def place(self, region, start, done):
         """Where in the file the byte at `start` of a region is, after `done` bytes of its data."""
@@ -325,18 +324,26 @@ class Snapshot:
                         out.write(line.encode())
 
 
-def _size_of(file):
-    return file.seek(0, os.SEEK_END)
+def read_at(file, offset, size):
+    """Looking for holes moves the file's position, so nothing here relies on it."""
+    data = b""
+    while len(data) < size:
+        more = os.pread(file.fileno(), size - len(data), offset + len(data))
+        need(more, "the data ends early")
+        data += more
+    return data
 
 
 def open_snapshot(metadata_path, data_path, layout):
     """Opens a packed or sparse snapshot and checks all of it."""
     with open(metadata_path, "rb") as file:
-        metadata = read_metadata(file.read(MAX_METADATA + 1))
+        size = os.fstat(file.fileno()).st_size
+        need(size <= MAX_METADATA, "the metadata is too long")
+        metadata = read_metadata(read_at(file, 0, size))
     need(metadata.layout == layout, f"the layout is not {layout}")
     snapshot = Snapshot(metadata, open(data_path, "rb"))
     expected = metadata.data_size if layout == "packed" else metadata.memory_size
-    size = _size_of(snapshot.file)
+    size = os.fstat(snapshot.file.fileno()).st_size
     need(size >= expected, "the data ends early")
     need(size <= expected, "the data goes on after its end")
     snapshot.check_data()
@@ -348,10 +355,9 @@ def open_snapshot(metadata_path, data_path, layout):
 def open_image(path):
     """Opens an image file and checks all of it, in the order of section 3."""
     file = open(path, "rb")
-    size = _size_of(file)
+    size = os.fstat(file.fileno()).st_size
     need(size >= TRAILER.size, "too short for an image")
-    file.seek(size - TRAILER.size)
-    trailer = file.read(TRAILER.size)
+    trailer = read_at(file, size - TRAILER.size, TRAILER.size)
     magic, version, zero1, offset, length, crc, zero2, zero3, own_crc = TRAILER.unpack(trailer)
     need(magic == b"GUESTMEM", "no image")
     need(crc32c(trailer[:44]) == own_crc, "wrong checksum of the trailer")
@@ -359,8 +365,7 @@ def open_image(path):
     need(zero1 == zero2 == zero3 == 0, "a field of the trailer should be 0")
     need(length <= MAX_METADATA, "the metadata is too long")
     need(offset + length + TRAILER.size == size, "the trailer does not fit the file")
-    file.seek(offset)
-    raw = file.read(length)
+    raw = read_at(file, offset, length)
     need(crc32c(raw) == crc, "wrong checksum of the metadata")
     metadata = read_metadata(raw)
     need(metadata.layout == "sparse", "the layout is not sparse")
@@ -375,36 +380,37 @@ def open_image(path):
 
 
 def check(paths):
-    refused = 0
+    code = 0
     for path in paths:
         try:
             open_image(path).file.close()
             print(f"{path}: ok")
         except Refused as reason:
-            print(f"{path}: refused: {reason}")
-            refused = 1
-    return refused
+            print(f"{path}: {reason.verdict}: {reason}")
+            code = 1
+    return code
 
 
-def show(snapshot, pages):
-    (snapshot.dump_pages if pages else snapshot.dump)(sys.stdout.buffer)
+def show(snapshots, pages):
+    for snapshot in snapshots:
+        (snapshot.dump_pages if pages else snapshot.dump)(sys.stdout.buffer)
+        snapshot.file.close()
     return 0
 
 
 def main(words):
-    assert crc32c(b"123456789") == 0xE3069283
     pages = "--pages" in words
-    words = [word for word in words if word != "--pages"]
-    command, paths = words[:1], words[1:]
+    command, *paths = [word for word in words if word != "--pages"] or [""]
+    pairs = list(zip(paths[::2], paths[1::2]))
     try:
-        if command == ["check"] and paths and not pages:
+        if command == "check" and paths and not pages:
             return check(paths)
-        if command == ["dump"] and len(paths) == 1:
-            return show(open_image(paths[0]), pages)
-        if command in (["packed"], ["sparse"]) and len(paths) == 2:
-            return show(open_snapshot(*paths, command[0]), pages)
+        if command == "dump" and paths:
+            return show(map(open_image, paths), pages)
+        if command in ("packed", "sparse") and pairs and 2 * len(pairs) == len(paths):
+            return show((open_snapshot(*pair, command) for pair in pairs), pages)
     except Refused as reason:
-        print(f"refused: {reason}", file=sys.stderr)
+        print(f"{reason.verdict}: {reason}", file=sys.stderr)
         return 1
     except OSError as error:
         print(error, file=sys.stderr)
@@ -412,6 +418,8 @@ def main(words):
     print(__doc__, file=sys.stderr)
     return 2
 
+
+assert crc32c(b"123456789") == 0xE3069283
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -9,7 +9,8 @@ enum { SHADES = 5, MAX_ROWS = 4 }; /* rows that a region may take */
 
 static const char *const *shades(void)
 {
-    static const char *const blocks[SHADES] = {"·", "░", "▒", "▓", "█"}, *const ascii[SHADES] = {".", "-", "+", "x", "#"};
+    static const char *const blocks[SHADES] = {"·", "░", "▒", "▓", "█"};
+    static const char *const ascii[SHADES] = {".", "-", "+", "x", "#"};
     return is_utf8() ? blocks : ascii;
 }
 
