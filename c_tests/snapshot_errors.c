@@ -7,7 +7,9 @@
 #include "snapshots.h"
 #include <pthread.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 /* ---- arguments ---- */
 
@@ -51,11 +53,55 @@ static void test_options(void)
     refuse_options(mem, 16, 0, GUESTMEM_E_INVALID_ARGUMENT);
     refuse_options(mem, UINT64_C(1) << 63, 0, GUESTMEM_E_INVALID_ARGUMENT);
     refuse_options(mem, GUESTMEM_SNAPSHOT_SYNC | UINT64_C(1) << 32, 0, GUESTMEM_E_INVALID_ARGUMENT);
-    refuse_options(mem, 0, GUESTMEM_LAYOUT_SPARSE, GUESTMEM_E_UNSUPPORTED);
-    refuse_options(mem, GUESTMEM_SNAPSHOT_DIRECT, 0, GUESTMEM_E_UNSUPPORTED);
+    refuse_options(mem, GUESTMEM_SNAPSHOT_DIRECT, 2, GUESTMEM_E_INVALID_ARGUMENT);
     refuse_restore_options(mem, 2, 0);
     refuse_restore_options(mem, UINT64_C(1) << 63 | GUESTMEM_RESTORE_MORE_FOLLOWS, 0);
     refuse_restore_options(mem, 0, 1);
+    guestmem_unref(mem);
+}
+
+/* What cannot be written at offsets, or past the page cache: not one byte goes there. */
+static void refuse_target(const struct guestmem *mem, int fd, uint64_t flags, uint32_t layout)
+{
+    const struct guestmem_snapshot_options options = {flags, layout, 0, NULL, NULL};
+    char *metadata = (char *)(uintptr_t)&options;
+    CHECK_CODE(guestmem_snapshot(mem, fd, &options, sizeof options, &metadata),
+               GUESTMEM_E_UNSUPPORTED);
+    CHECK(metadata == NULL);
+}
+
+static void test_targets(void)
+{
+    static const struct guestmem_snapshot_options wrong[] = {
+        {0, GUESTMEM_LAYOUT_SPARSE, 0, NULL, NULL},
+        {GUESTMEM_SNAPSHOT_SYNC, 0, 0, NULL, NULL},
+        {GUESTMEM_SNAPSHOT_DIRECT, 0, 0, NULL, NULL}};
+    struct guestmem *mem = memory_with_data(18);
+    int pipe_ends[2], sockets[2], file = new_disk_file(3), waiting, i;
+    int append = reopen(file, O_RDWR | O_APPEND), null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    REQUIRE(pipe2(pipe_ends, O_CLOEXEC) == 0 && null >= 0);
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0);
+    refuse_target(mem, pipe_ends[1], 0, GUESTMEM_LAYOUT_SPARSE);
+    refuse_target(mem, pipe_ends[1], GUESTMEM_SNAPSHOT_DIRECT, 0);
+    refuse_target(mem, sockets[1], 0, GUESTMEM_LAYOUT_SPARSE);
+    refuse_target(mem, sockets[1], GUESTMEM_SNAPSHOT_DIRECT, 0);
+    refuse_target(mem, null, 0, GUESTMEM_LAYOUT_SPARSE);
+    refuse_target(mem, append, 0, GUESTMEM_LAYOUT_SPARSE);
+    CHECK(ioctl(pipe_ends[0], FIONREAD, &waiting) == 0 && waiting == 0);
+    CHECK(ioctl(sockets[0], FIONREAD, &waiting) == 0 && waiting == 0);
+    CHECK(lseek(file, 0, SEEK_END) == 3);
+    for (i = 0; i < 3; i++) {
+        struct stream stream;
+        char *metadata = (char *)&stream;
+        stream_new(&stream, 16);
+        CHECK_CODE(guestmem_snapshot_write(mem, stream_write, &stream, &wrong[i], sizeof wrong[i],
+                                           &metadata),
+                   GUESTMEM_E_UNSUPPORTED);
+        CHECK(metadata == NULL && stream.calls == 0);
+        free(stream.bytes);
+    }
+    for (i = 0; i < 2; i++) REQUIRE(close(pipe_ends[i]) == 0 && close(sockets[i]) == 0);
+    REQUIRE(close(file) == 0 && close(append) == 0 && close(null) == 0);
     guestmem_unref(mem);
 }
 
@@ -301,6 +347,7 @@ static void test_cancel(void)
 int main(void)
 {
     test_options();
+    test_targets();
     test_descriptors();
     test_write_callback();
     test_read_callback();

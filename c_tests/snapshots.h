@@ -54,13 +54,13 @@ CHECK_UNUSED static void check_range(const char *text, const char *path, const u
 }
 
 /* The metadata says of this memory what there is to say: every key, ranges in order, checksums,
- * zeros where no range is. `data` is the stream that came with it (NULL: not looked at). Gives the
- * number of ranges. */
-CHECK_UNUSED static size_t check_metadata(const struct guestmem *mem, const char *text,
-                                          const uint8_t *data, bool checksums)
+ * zeros where no range is. `data` is what came with it in this layout (NULL: not looked at). Gives
+ * the number of ranges. */
+CHECK_UNUSED static size_t check_layout(const struct guestmem *mem, const char *text, bool sparse,
+                                        const uint8_t *data, bool checksums)
 {
     const size_t regions = guestmem_num_regions(mem);
-    uint64_t data_size = 0;
+    uint64_t data_size = 0, image_size = 0;
     size_t ranges = 0, region, i;
     char path[128];
     if (text == NULL || !json_valid(text)) {
@@ -68,7 +68,8 @@ CHECK_UNUSED static size_t check_metadata(const struct guestmem *mem, const char
         return 0;
     }
     CHECK(json_is(text, "format", "\"guestmem\"") && json_is(text, "version", "1"));
-    CHECK(json_is(text, "layout", "\"packed\"") && json_is(text, "compressed", "false"));
+    CHECK(json_is(text, "layout", sparse ? "\"sparse\"" : "\"packed\""));
+    CHECK(json_is(text, "compressed", "false"));
     CHECK(json_is(text, "page_size", "4096"));
     CHECK(json_is(text, "checksum", checksums ? "\"crc32c\"" : "\"none\""));
     if (checksums) CHECK(json_is(text, "chunk_size", "1048576"));
@@ -83,7 +84,7 @@ CHECK_UNUSED static size_t check_metadata(const struct guestmem *mem, const char
         (void)snprintf(path, sizeof path, "regions[%zu].size", region);
         CHECK_EQ(json_number(text, path), info.size);
         (void)snprintf(path, sizeof path, "regions[%zu].file_offset", region);
-        CHECK_EQ(json_number(text, path), data_size);
+        CHECK_EQ(json_number(text, path), sparse ? image_size : data_size);
         (void)snprintf(path, sizeof path, "regions[%zu].data_ranges", region);
         count = json_count(text, path);
         for (i = 0; i < count; i++) {
@@ -101,15 +102,23 @@ CHECK_UNUSED static size_t check_metadata(const struct guestmem *mem, const char
             CHECK(zeros(memory + done, start - done));
             *strrchr(path, '.') = 0;
             check_range(text, path, memory + start, end - start,
-                        data == NULL ? NULL : data + data_size, checksums);
+                        data == NULL ? NULL : data + (sparse ? image_size + start : data_size),
+                        checksums);
             data_size += end - start;
             done = end;
             ranges++;
         }
         CHECK(zeros(memory + done, info.size - done));
+        image_size += info.size;
     }
     CHECK_EQ(json_number(text, "data_size"), data_size);
     return ranges;
+}
+
+CHECK_UNUSED static size_t check_metadata(const struct guestmem *mem, const char *text,
+                                          const uint8_t *data, bool checksums)
+{
+    return check_layout(mem, text, false, data, checksums);
 }
 
 /* ---- a stream in a buffer ---- */

@@ -1790,7 +1790,7 @@ struct guestmem_load_options {
     uint32_t threads;
     /** 0. */
     uint32_t reserved;
-    /** May be NULL. */
+    /** May be NULL. Mapping moves nothing: with _MAP alone it is called once, with done = total. */
     guestmem_progress_fn progress;
     /** Passed to progress. */
     void *progress_user;

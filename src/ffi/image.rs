@@ -38,7 +38,7 @@ pub struct guestmem_load_options {
     pub threads: u32,
     /// 0.
     pub reserved: u32,
-    /// May be NULL.
+    /// May be NULL. Mapping moves nothing: with _MAP alone it is called once, with done = total.
     pub progress: guestmem_progress_fn,
     /// Passed to progress.
     pub progress_user: *mut c_void,
