@@ -127,6 +127,22 @@ pub unsafe fn pread_some(fd: RawFd, buf: *mut u8, len: usize, offset: u64) -> Ou
     unsafe { move_some(libc::SYS_pread64, fd, buf, len, offset) }
 }
 
+/// Fills `to` from an offset on. Gives how many bytes that were, and what made them fewer if it was
+/// not the end of the file.
+pub fn pread_all(fd: RawFd, to: &mut [u8], offset: u64) -> (usize, Option<i32>) {
+    let mut got = 0;
+    while got < to.len() {
+        let rest = &mut to[got..];
+        // SAFETY: the buffer is ours to write.
+        match unsafe { pread_some(fd, rest.as_mut_ptr(), rest.len(), offset + got as u64) } {
+            Ok(0) => break,
+            Ok(count) => got += count,
+            Err(errno) => return (got, Some(errno)),
+        }
+    }
+    (got, None)
+}
+
 /// Writes parts one after the other, at an offset or at the position, continuing after EINTR.
 ///
 /// # Safety

@@ -7,7 +7,7 @@ use super::batch::{self, Batch};
 use super::checksum::checksum;
 use super::metadata::{Chunk, Metadata};
 use crate::error::{Error, Result};
-use crate::file::pread_some;
+use crate::file::pread_all;
 use std::os::fd::RawFd;
 
 /// A file that holds the data of a snapshot.
@@ -53,27 +53,11 @@ impl DataFile<'_> {
             while let Some(next) = chunks.next_if(|next| follows(next, size)) {
                 size += next.len;
             }
-            let (read, failure) =
-                self.read_at(self.start + first.position, &mut buffer[got..got + size]);
+            let at = self.start + first.position;
+            let (read, failure) = pread_all(self.fd, &mut buffer[got..got + size], at);
             got += read;
             if read < size {
                 return (got, failure);
-            }
-        }
-        (got, None)
-    }
-
-    fn read_at(&self, offset: u64, to: &mut [u8]) -> (usize, Option<i32>) {
-        let mut got = 0;
-        while got < to.len() {
-            let rest = &mut to[got..];
-            // SAFETY: the buffer is ours to write.
-            let read =
-                unsafe { pread_some(self.fd, rest.as_mut_ptr(), rest.len(), offset + got as u64) };
-            match read {
-                Ok(0) => break,
-                Ok(count) => got += count,
-                Err(errno) => return (got, Some(errno)),
             }
         }
         (got, None)

@@ -8,7 +8,7 @@ use super::parse;
 use crate::address::is_aligned;
 use crate::alloc::vec_of;
 use crate::error::{Error, Result};
-use crate::file::{self, pread_some};
+use crate::file;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -138,21 +138,12 @@ fn io(errno: i32) -> Error {
 }
 
 fn read_exact(fd: &OwnedFd, offset: u64, to: &mut [u8]) -> Result<()> {
-    let mut got = 0;
-    while got < to.len() {
-        let rest = &mut to[got..];
-        // SAFETY: the buffer is ours to write.
-        let read = unsafe {
-            pread_some(fd.as_raw_fd(), rest.as_mut_ptr(), rest.len(), offset + got as u64)
-        };
-        match read {
-            // Somebody has just shortened it.
-            Ok(0) => return Err(NO_IMAGE),
-            Ok(count) => got += count,
-            Err(errno) => return Err(io(errno)),
-        }
+    match file::pread_all(fd.as_raw_fd(), to, offset) {
+        (got, _) if got == to.len() => Ok(()),
+        // Somebody has just shortened it.
+        (_, None) => Err(NO_IMAGE),
+        (_, Some(errno)) => Err(io(errno)),
     }
-    Ok(())
 }
 
 #[cfg(test)]
