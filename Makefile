@@ -2,6 +2,7 @@
 # make            the shared and the static library, into build/, and the examples
 # make run        the demonstration: a small KVM guest on guest memory of this library
 # make test       the whole suite: Rust tests, and the C programs against each form of the library
+# make bench      side by side with plain C; BENCH_ARGS, see benches/README.md
 # make doc        the reference manual, into build/doc/html
 # make install    PREFIX=/usr/local DESTDIR= LIBDIR=$(PREFIX)/lib
 
@@ -152,6 +153,17 @@ check-header:
 check-install: $(SHARED) $(STATIC)
 	+packaging/test/run $(SHIP)/release/libguestmem.a
 
+# Each program by itself, with BENCH_ARGS. Figures mean something on an idle machine only.
+BENCHES := $(patsubst benches/%.c,build/bench/%,$(wildcard benches/*.c))
+
+build/bench/%: benches/%.c $(wildcard benches/*.h benches/*/*.h) $(SHARED) $(HEADERS)
+	@mkdir -p build/bench
+	$(CC) -std=gnu11 -O2 -g $(WARNINGS) $(CFLAGS) -Iinclude -o $@ $< \
+	    -Lbuild -lguestmem -Wl,-rpath,'$$ORIGIN/..'
+
+bench: $(BENCHES)
+	for bench in $(BENCHES); do $$bench $(BENCH_ARGS) || exit; done
+
 doc:
 	@mkdir -p build/doc
 	doxygen docs/Doxyfile
@@ -161,4 +173,4 @@ clean:
 	rm -rf build
 
 .PHONY: all run test install stage stage-abort stage-asan stage-valgrind check-shared check-static check-abort \
-    check-valgrind check-asan check-header check-install doc clean
+    check-valgrind check-asan check-header check-install bench doc clean
