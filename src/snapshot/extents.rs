@@ -6,15 +6,15 @@
 //! What is found may be more than was written, never less; where that cannot be had the answer is
 //! an error.
 //!
-//! - Private pages are in the page tables of this process alone, which [`scan`] looks into.
+//! - Private pages are in the page tables of this process alone, which `scan` looks into.
 //! - Pages of shared memory belong to its file, whoever put them there. The page tables show those
 //!   that were used here, sooner than the file could be asked: where they are as many as the file
-//!   has, they are all. Otherwise [`seek`] asks the file.
+//!   has, they are all. Otherwise `seek` asks the file.
 //! - A copy-on-write mapping shows its own pages where it has some and the file elsewhere: both.
-//! - Files of huge pages say that all is data: [`huge`] reads what the page tables do not show,
+//! - Files of huge pages say that all is data: `huge` reads what the page tables do not show,
 //!   which allocates nothing.
 //!
-//! [`pieces`] tells what kind of memory lies where, [`files`] what there is to know of a file.
+//! `pieces` tells what kind of memory lies where, `files` what there is to know of a file.
 
 mod files;
 mod huge;
