@@ -3,6 +3,7 @@
 # make run        the demonstration: a small KVM guest on guest memory of this library
 # make test       the whole suite: Rust tests, and the C programs against each form of the library
 # make bench      side by side with plain C; BENCH_ARGS, see benches/README.md
+# make fuzz       hostile images, for FUZZ_SECONDS=20; fuzz/README.md tells of longer runs
 # make doc        the reference manual, into build/doc/html
 # make install    PREFIX=/usr/local DESTDIR= LIBDIR=$(PREFIX)/lib
 
@@ -153,6 +154,12 @@ check-header:
 check-install: $(SHARED) $(STATIC)
 	+packaging/test/run $(SHIP)/release/libguestmem.a
 
+# What reads metadata, snapshots and images, under libFuzzer.
+FUZZ_SECONDS ?= 20
+
+fuzz:
+	fuzz/run image -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1
+
 # Each program by itself, with BENCH_ARGS. Figures mean something on an idle machine only.
 BENCHES := $(patsubst benches/%.c,build/bench/%,$(wildcard benches/*.c))
 
@@ -173,4 +180,4 @@ clean:
 	rm -rf build
 
 .PHONY: all run test install stage stage-abort stage-asan stage-valgrind check-shared check-static check-abort \
-    check-valgrind check-asan check-header check-install bench doc clean
+    check-valgrind check-asan check-header check-install bench fuzz doc clean

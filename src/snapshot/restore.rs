@@ -182,7 +182,8 @@ impl<'a> Restore<'a> {
         if !options.more_follows {
             match read(&mut [0]) {
                 Ok(0) => {}
-                Ok(_) => return Err(Error::SnapshotLong),
+                Ok(1) => return Err(Error::SnapshotLong),
+                Ok(_) => return Err(Error::Io { errno: libc::EIO, completed: total }),
                 Err(errno) => return Err(Error::Io { errno, completed: total }),
             }
         }
