@@ -1800,7 +1800,9 @@ struct guestmem_load_options {
  * Saves a memory to an image file. It is written to a temporary file beside path (mode 0600),
  * synced, and put in the place of path; then the folder is synced. So path holds the old image or
  * the new one, whole, whatever happens. A symbolic link at path is replaced, not followed. After a
- * failure there is no temporary file, and path is what it was. Any thread.
+ * failure there is no temporary file, and path is what it was; only where a file can have no
+ * second name it may be the new image already, when the last sync fails. A process that is killed
+ * may leave a file .guestmem-* in the folder, which can be deleted. Any thread.
  *
  * @param mem           a memory. Stop vCPUs and devices for the length of the call.
  * @param path          where the image is to be. May be the image that this memory is mapped from.

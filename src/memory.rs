@@ -206,11 +206,6 @@ impl GuestMemory {
     pub fn is_tainted(&self) -> bool {
         self.table().entries().iter().any(|entry| entry.region().is_tainted())
     }
-
-    /// Tells of all regions whether what they hold is neither the old nor the new state.
-    pub fn set_tainted(&self, tainted: bool) {
-        self.table().entries().iter().for_each(|entry| entry.region().set_tainted(tainted));
-    }
 }
 
 fn check_order(options: &[RegionOptions], about: &About) -> Result<()> {

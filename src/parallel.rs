@@ -23,8 +23,9 @@ pub fn cpus() -> usize {
     count.max(1) as usize
 }
 
-/// Stack of a thread. What runs there uses no more of it than a system call and a message.
-const STACK: usize = 64 << 10;
+/// Stack of a thread, of which the program's thread-locals take their part. What runs there keeps its
+/// data elsewhere.
+const STACK: usize = 256 << 10;
 
 /// One index of the work, and what became of it.
 struct Job<'a> {
@@ -53,25 +54,17 @@ pub fn run_beside(
     let mut jobs = vec_of(count)?;
     jobs.extend((0..count).map(|index| Job { work, index, result: Ok(()) }));
     let mut threads = vec_of(count)?;
-    let mut without = None;
-    for (index, job) in jobs.iter_mut().enumerate() {
-        match start(job) {
-            Some(thread) => threads.push(thread),
-            None => {
-                without = Some(index);
-                break;
-            }
-        }
-    }
+    threads.extend(jobs.iter_mut().map_while(start));
     let own = guarded(own);
-    for job in jobs.iter_mut().skip(without.unwrap_or(count)) {
-        job.result = guarded(|| work(job.index));
-    }
+    // The jobs are their threads' until these are joined.
+    let started = threads.len();
+    let inline = (started..count).map(|index| guarded(|| work(index)));
+    let inline = inline.fold(Ok(()), Result::and);
     for thread in threads {
         // SAFETY: a thread that was started above and is joined once.
         unsafe { libc::pthread_join(thread, null_mut()) };
     }
-    jobs.iter().try_for_each(|job| job.result).and(own)
+    jobs.iter().take(started).try_for_each(|job| job.result).and(inline).and(own)
 }
 
 /// What `work` makes of each of `items`, in their order, on up to `threads` threads. Whichever is

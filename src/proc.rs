@@ -77,7 +77,8 @@ fn parse_area(line: &[u8]) -> Option<Area> {
         (true, ..) => MemoryKind::Shared,
         (false, _, Some("/anon_hugepage")) => MemoryKind::PrivateHuge,
         // What is mapped private of /dev/zero is as if it had no file.
-        (false, 0, _) | (false, _, Some("/dev/zero")) => MemoryKind::PrivateAnonymous,
+        (false, 0, _) if device == 0 => MemoryKind::PrivateAnonymous,
+        (false, _, Some("/dev/zero")) => MemoryKind::PrivateAnonymous,
         (false, ..) => MemoryKind::PrivateFile,
     };
     Some(Area { start, end, kind, offset, device, inode })

@@ -7,12 +7,15 @@ use std::mem::MaybeUninit;
 pub struct SignalMask(libc::sigset_t);
 
 impl SignalMask {
-    /// Blocks every signal.
+    /// Blocks every signal but those of faults, whose blocking would end the process.
     pub fn block_all() -> Self {
         // SAFETY: fills a set of our own.
         let all = unsafe {
             let mut all = MaybeUninit::<libc::sigset_t>::uninit();
             libc::sigfillset(all.as_mut_ptr());
+            for fault in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP] {
+                libc::sigdelset(all.as_mut_ptr(), fault);
+            }
             all.assume_init()
         };
         Self::block(&all)

@@ -2,7 +2,8 @@
 //! CRC-32C over the chunks of a snapshot.
 //!
 //! Guest memory may change while it is looked at, and a stream cannot be read twice. So a checksum
-//! is always that of a private copy, and the very same copy is written, or put into guest memory.
+//! is always that of a private copy. The very same copy is put into guest memory, or given to a
+//! function; what is written straight from guest memory while that changes is found damaged.
 
 use super::fold::Piece;
 use super::metadata::{CHUNK_SIZE, Chunk, Metadata};

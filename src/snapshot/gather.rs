@@ -100,7 +100,6 @@ fn write_data(
 /// Parts of memory that are to be written together.
 pub struct Parts {
     target: Target,
-    quiet: QuietSignals,
     list: Vec<libc::iovec>,
     size: usize,
     /// Where in the data they go.
@@ -111,8 +110,7 @@ pub struct Parts {
 impl Parts {
     /// None yet.
     pub fn new(target: Target) -> Result<Self> {
-        let (quiet, list) = (QuietSignals::new(), vec_of(MAX_PARTS)?);
-        Ok(Parts { target, quiet, list, size: 0, position: 0, written: 0 })
+        Ok(Parts { target, list: vec_of(MAX_PARTS)?, size: 0, position: 0, written: 0 })
     }
 
     /// Adds a part that goes to `position` in the data.
@@ -139,14 +137,14 @@ impl Parts {
 
     /// Writes what was added.
     pub fn flush(&mut self) -> Result<()> {
+        let mut quiet = QuietSignals::new();
         let mut rest = &mut self.list[..];
         let mut at = self.target.start.map(|start| start + self.position);
         while !rest.is_empty() {
             let failed = |errno| Error::Io { errno, completed: self.written };
             // SAFETY: whoever added the parts has promised that they can be read.
             let written = unsafe { file::write_parts(self.target.fd, rest, at) };
-            let mut written =
-                written.inspect_err(|&errno| self.quiet.note(errno)).map_err(failed)?;
+            let mut written = written.inspect_err(|&errno| quiet.note(errno)).map_err(failed)?;
             if written == 0 {
                 return Err(failed(libc::EIO));
             }

@@ -104,22 +104,8 @@ impl Image {
         if metadata.layout != Layout::Sparse || metadata.memory_size() != trailer.offset {
             return Err(Error::Metadata("the metadata is not that of the image"));
         }
+        check_regions(&metadata)?;
         Ok(Image { fd, text, metadata })
-    }
-
-    /// Checks that the regions could be those of a memory, where there is none to compare with.
-    pub fn check_regions(&self) -> Result<()> {
-        let page_size = self.metadata.page_size;
-        let mut reached = 0;
-        for region in &self.metadata.regions {
-            let end = region.guest_base.checked_add(region.size).filter(|_| {
-                is_aligned(region.guest_base, page_size)
-                    && region.size > 0
-                    && region.guest_base >= reached
-            });
-            reached = end.ok_or(Error::Metadata("these regions make no memory"))?;
-        }
-        Ok(())
     }
 
     /// The metadata as it stands in the file.
@@ -131,6 +117,18 @@ impl Image {
     pub fn into_parts(self) -> (OwnedFd, Metadata) {
         (self.fd, self.metadata)
     }
+}
+
+/// Checks that the regions could be those of a memory.
+fn check_regions(metadata: &Metadata) -> Result<()> {
+    let mut reached = 0;
+    for region in &metadata.regions {
+        let base = region.guest_base;
+        let is_sound = is_aligned(base, metadata.page_size) && region.size > 0 && base >= reached;
+        let end = base.checked_add(region.size).filter(|_| is_sound);
+        reached = end.ok_or(Error::Metadata("these regions make no memory"))?;
+    }
+    Ok(())
 }
 
 fn io(errno: i32) -> Error {

@@ -6,6 +6,7 @@ use super::image::Image;
 use super::metadata::{Chunk, Metadata};
 use super::restore::put;
 use super::{Progress, batch, holes};
+use crate::address::{align_down, next_congruent};
 use crate::alloc::vec_of;
 use crate::backing::{Backing, BackingFile, FileUse};
 use crate::error::{Error, Result};
@@ -29,9 +30,7 @@ pub struct LoadOptions {
 
 /// Makes a memory of the image at `path`.
 pub fn load(path: &CStr, options: LoadOptions, progress: Progress) -> Result<Ref<GuestMemory>> {
-    let image = Image::open(path)?;
-    image.check_regions()?;
-    let (fd, metadata) = image.into_parts();
+    let (fd, metadata) = Image::open(path)?.into_parts();
     if options.verify && metadata.checksums.is_none() {
         return Err(Error::Unsupported("the image has no checksums"));
     }
@@ -45,7 +44,7 @@ pub fn load(path: &CStr, options: LoadOptions, progress: Progress) -> Result<Ref
         return read(&data, threads, progress);
     }
     if options.verify {
-        holes::check(&data)?;
+        holes::check(&data, &mut *progress)?;
         data.verify(threads, progress)?;
     } else {
         progress(metadata.data_size(), metadata.data_size())?;
@@ -82,10 +81,14 @@ fn map(fd: &OwnedFd, metadata: &Metadata) -> Result<Ref<GuestMemory>> {
         let backing = Backing::CopyOnWrite { file: file.clone(), offset };
         let options = RegionOptions { source, ..plain };
         let mapped = MemoryRegion::with_backing(&options, backing)?;
-        for hole in metadata.holes_of(region).filter(|hole| hole.size() >= large) {
+        for hole in metadata.holes_of(region) {
+            let start = next_congruent(hole.start, 0, page_size()).unwrap_or(hole.end);
+            let size = align_down(hole.end, page_size()).saturating_sub(start);
             // Through the file, each of its pages would take one of the page cache to be read, and
             // one more to be written.
-            mapped.remove(hole.start, hole.size())?;
+            if size >= large {
+                mapped.remove(start, size)?;
+            }
         }
         regions.push(mapped);
         offset += region.size;

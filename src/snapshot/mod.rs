@@ -124,10 +124,11 @@ fn write(
 
 /// The regions of `mem`, unless what they hold is half of something.
 fn whole_regions(mem: &GuestMemory) -> Result<Vec<Ref<MemoryRegion>>> {
-    if mem.is_tainted() {
+    let regions = mem.regions()?;
+    if regions.iter().any(|region| region.is_tainted()) {
         return Err(Error::Tainted);
     }
-    mem.regions()
+    Ok(regions)
 }
 
 /// Finds what a snapshot is to hold, and which holes have to become data.

@@ -82,16 +82,20 @@ fn open_direct(fd: RawFd) -> Result<OwnedFd> {
         return Err(io(libc::EBADF));
     }
     let stat = file::stat(fd).map_err(io)?;
-    let is_file = matches!(stat.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFBLK);
-    let flags = libc::O_WRONLY | libc::O_DIRECT;
-    match file::open_again(fd, flags) {
-        Ok(direct) if is_file => Ok(direct),
+    if !matches!(stat.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFBLK) {
+        return Err(NOT_DIRECT);
+    }
+    match file::open_again(fd, libc::O_WRONLY | libc::O_DIRECT) {
+        Ok(direct) => Ok(direct),
         Err(errno @ (libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
             Err(Error::from_os("open", errno))
         }
-        _ => Err(Error::Unsupported("what is written to cannot be written past the page cache")),
+        Err(_) => Err(NOT_DIRECT),
     }
 }
+
+const NOT_DIRECT: Error =
+    Error::Unsupported("what is written to cannot be written past the page cache");
 
 /// The position at which a write would begin.
 fn aligned_position(fd: RawFd) -> Result<u64> {

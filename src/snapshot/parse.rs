@@ -24,7 +24,9 @@ pub fn parse(text: &[u8]) -> Result<Metadata> {
     let mut reader = None;
     json.begin_object()?;
     while let Some(key) = json.next_key()? {
+        // Only the first time: what stands twice is refused at the end of the object.
         if key.is("regions")
+            && !fields.has("regions")
             && let Ok(frame) = fields.frame()
         {
             // Everything else is known and right, as when this library wrote it.
@@ -90,6 +92,10 @@ impl<'a> Fields<'a> {
         }
         let (regions, ranges) = (Vec::new(), Vec::new());
         Ok(Metadata { layout, page_size, chunk_size, checksums, regions, ranges })
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.get(key).is_ok()
     }
 
     fn get(&self, key: &str) -> Result<Json<'a>> {

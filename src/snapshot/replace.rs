@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! A file that takes the place of another as a whole, or leaves no trace: whatever happens, the path
-//! is the old file or the new one.
+//! A file that takes the place of another as a whole, or not at all: whatever happens, the path is the
+//! old file or the new one. A process that is killed at the last moment may leave the other of the two
+//! behind under its temporary name.
 
 use crate::alloc::vec_of;
 use crate::error::{Error, Result, errno};
@@ -16,18 +17,21 @@ pub struct Replacement<'a> {
     name: &'a CStr,
     fd: OwnedFd,
     temporary: TemporaryName,
-    /// It has its temporary name, or the old file does.
     is_named: bool,
+    /// A second name of the old file, until the new one is known to stay.
+    backup: TemporaryName,
+    old: Old,
 }
 
-/// Where the old file is while the new one is in its place.
+/// The old file.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Old {
-    /// There was none.
+    /// There is none, or nothing was asked for yet.
     None,
-    /// Under the temporary name.
+    /// It has the backup's name too.
     Kept,
-    /// The file system could only replace it.
-    Gone,
+    /// It cannot have a second name here.
+    Alone,
 }
 
 impl<'a> Replacement<'a> {
@@ -42,9 +46,10 @@ impl<'a> Replacement<'a> {
             return Err(Error::Os { call: "open", errno });
         }
         let folder = open_folder(&bytes[..name_at])?;
-        let temporary = TemporaryName::random()?;
+        let (temporary, backup) = (TemporaryName::random()?, TemporaryName::random()?);
         let (fd, is_named) = create(&folder, &temporary)?;
-        let replacement = Replacement { folder, name, fd, temporary, is_named };
+        let old = Old::None;
+        let replacement = Replacement { folder, name, fd, temporary, is_named, backup, old };
         // Whatever the umask and the folder's default permissions say.
         // SAFETY: a plain system call on our descriptor.
         if unsafe { libc::fchmod(replacement.fd.as_raw_fd(), 0o600) } != 0 {
@@ -61,10 +66,9 @@ impl<'a> Replacement<'a> {
     /// What is at the path now: a file, or nothing to look at.
     pub fn old_file(&self) -> Result<Option<libc::stat>> {
         let mut stat = MaybeUninit::uninit();
+        let (folder, flags) = (self.folder.as_raw_fd(), libc::AT_SYMLINK_NOFOLLOW);
         // SAFETY: a C string; `stat` is ours to write, and read only after success.
         let stat = unsafe {
-            let flags = libc::AT_SYMLINK_NOFOLLOW;
-            let folder = self.folder.as_raw_fd();
             match libc::fstatat(folder, self.name.as_ptr(), stat.as_mut_ptr(), flags) {
                 0 => stat.assume_init(),
                 _ if errno() == libc::ENOENT => return Ok(None),
@@ -79,59 +83,65 @@ impl<'a> Replacement<'a> {
         }
     }
 
-    /// Puts the new file in its place, on the disk too.
+    /// Puts the new file in its place, on the disk too. The old one is kept until that is known to
+    /// last, and comes back if it does not.
     pub fn commit(mut self) -> Result<()> {
+        let failed = |errno| Error::from_os("link or rename", errno);
         sync(&self.fd)?;
         if !self.is_named {
-            self.link().map_err(|errno| Error::from_os("linkat", errno))?;
+            self.name_new().map_err(failed)?;
         }
-        let old = self.swap().map_err(|errno| Error::from_os("rename", errno))?;
+        self.old = self.name_old().map_err(failed)?;
+        self.rename(&self.temporary, self.name).map_err(failed)?;
+        self.is_named = false;
         let synced = sync(&self.folder);
-        match (&synced, old) {
-            (Ok(()), Old::Kept) => {}
-            (Err(_), Old::Kept) => {
-                // When even this fails the new file stays, which is whole. The temporary name goes.
-                let _ = self.rename(libc::RENAME_EXCHANGE);
-            }
-            (Err(_), Old::None) => self.unlink(self.name),
-            (_, Old::Gone) | (Ok(()), Old::None) => self.is_named = false,
+        match self.old {
+            _ if synced.is_ok() => {}
+            // When even this fails the new file stays, which is whole.
+            Old::Kept if self.rename(&self.backup, self.name).is_ok() => self.old = Old::None,
+            Old::None => self.unlink(self.name),
+            Old::Kept | Old::Alone => {}
         }
         synced
     }
 
-    /// Gives a file without a name its temporary one.
-    fn link(&mut self) -> Outcome<()> {
+    /// Gives the new file, which has none, its temporary name.
+    fn name_new(&mut self) -> Outcome<()> {
         let mut path = [0; 32];
         let path = file::short_path(&mut path, format_args!("/proc/self/fd/{}", self.fd()));
-        let (folder, name) = (self.folder.as_raw_fd(), self.temporary.as_c_str());
-        // SAFETY: two C strings and numbers.
-        let result = unsafe {
-            let flags = libc::AT_SYMLINK_FOLLOW;
-            libc::linkat(libc::AT_FDCWD, path.as_ptr(), folder, name.as_ptr(), flags)
-        };
-        self.is_named = result == 0;
-        if self.is_named { Ok(()) } else { Err(errno()) }
+        self.link(libc::AT_FDCWD, path, self.temporary.as_c_str(), libc::AT_SYMLINK_FOLLOW)?;
+        self.is_named = true;
+        Ok(())
     }
 
-    /// Puts the new file in place of the old one, which is kept until it is known that this lasts.
-    fn swap(&self) -> Outcome<Old> {
-        match self.rename(libc::RENAME_EXCHANGE) {
+    /// Gives the old file a second name.
+    fn name_old(&self) -> Outcome<Old> {
+        match self.link(self.folder.as_raw_fd(), self.name, self.backup.as_c_str(), 0) {
             Ok(()) => Ok(Old::Kept),
-            Err(libc::ENOENT) => self.rename(0).map(|()| Old::None),
-            // A file system that cannot exchange names.
-            Err(libc::EINVAL | libc::ENOSYS) => self.rename(0).map(|()| Old::Gone),
+            Err(libc::ENOENT) => Ok(Old::None),
+            // Somebody else's, on a file system that knows no second names, or that is full.
+            Err(libc::EPERM | libc::EOPNOTSUPP | libc::ENOSYS) => Ok(Old::Alone),
+            Err(libc::EMLINK | libc::ENOSPC | libc::EDQUOT) => Ok(Old::Alone),
             Err(errno) => Err(errno),
         }
     }
 
-    fn rename(&self, flags: u32) -> Outcome<()> {
-        let (folder, from) = (self.folder.as_raw_fd(), self.temporary.as_c_str());
-        // SAFETY: two C strings and numbers. By number, because older C libraries lack it.
-        let result = unsafe {
-            let (from, to) = (from.as_ptr(), self.name.as_ptr());
-            libc::syscall(libc::SYS_renameat2, folder, from, folder, to, flags)
-        };
-        if result == 0 { Ok(()) } else { Err(errno()) }
+    fn link(&self, folder: RawFd, from: &CStr, to: &CStr, flags: i32) -> Outcome<()> {
+        let own = self.folder.as_raw_fd();
+        // SAFETY: two C strings and numbers.
+        match unsafe { libc::linkat(folder, from.as_ptr(), own, to.as_ptr(), flags) } {
+            0 => Ok(()),
+            _ => Err(errno()),
+        }
+    }
+
+    fn rename(&self, from: &TemporaryName, to: &CStr) -> Outcome<()> {
+        let folder = self.folder.as_raw_fd();
+        // SAFETY: two C strings and numbers.
+        match unsafe { libc::renameat(folder, from.as_c_str().as_ptr(), folder, to.as_ptr()) } {
+            0 => Ok(()),
+            _ => Err(errno()),
+        }
     }
 
     fn unlink(&self, name: &CStr) {
@@ -144,6 +154,9 @@ impl Drop for Replacement<'_> {
     fn drop(&mut self) {
         if self.is_named {
             self.unlink(self.temporary.as_c_str());
+        }
+        if self.old == Old::Kept {
+            self.unlink(self.backup.as_c_str());
         }
     }
 }

@@ -2,8 +2,9 @@
 //! Bringing a snapshot back into live memory.
 //!
 //! Nothing is written before everything that can be checked has been: the metadata, that it is of
-//! these regions, and for a file the length and all checksums. From the first write to the last
-//! the memory is tainted.
+//! these regions, and for a file the length and all checksums. Only memory that is known to be empty
+//! is written while the data is checked: it is made empty again where that fails. From the first
+//! write to the last the memory is tainted.
 
 use super::batch::{self, Steps};
 use super::checksum::{Read, read_chunks};
@@ -16,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::file::{self, read_some};
 use crate::handle::Ref;
 use crate::memory::GuestMemory;
-use crate::region::MemoryRegion;
+use crate::region::{MemoryRegion, Source};
 use crate::volatile;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, RawFd};
@@ -58,7 +59,8 @@ pub fn restore_from_fd(
     }
     restore.read_file(fd, start, options, progress)?;
     if is_packed {
-        seek(fd, (start + size) as i64, libc::SEEK_SET)?;
+        seek(fd, (start + size) as i64, libc::SEEK_SET)
+            .inspect_err(|_| restore.set_tainted(true))?;
     }
     Ok(())
 }
@@ -100,20 +102,19 @@ pub fn put(regions: Regions, chunk: Chunk, bytes: &[u8]) -> Result<()> {
 }
 
 /// A restore whose metadata was checked.
-struct Restore<'a> {
-    mem: &'a GuestMemory,
+struct Restore {
     regions: Vec<Ref<MemoryRegion>>,
     metadata: Metadata,
 }
 
-impl<'a> Restore<'a> {
-    fn new(mem: &'a GuestMemory, metadata: Metadata) -> Result<Self> {
+impl Restore {
+    fn new(mem: &GuestMemory, metadata: Metadata) -> Result<Self> {
         let regions = mem.regions()?;
         check_match(&metadata, &regions)?;
         if regions.iter().any(|region| region.is_read_only()) {
             return Err(Error::ReadOnly);
         }
-        Ok(Restore { mem, regions, metadata })
+        Ok(Restore { regions, metadata })
     }
 
     /// Checks all data of a file before it puts it in place, and then once more: the file may
@@ -130,7 +131,7 @@ impl<'a> Restore<'a> {
         let threads = batch::threads(options.threads, self.metadata.data_size());
         let put = |chunk: Chunk, bytes: &[u8]| put(&self.regions, chunk, bytes);
         let mut put_all = || data.read(threads, &put, &mut *progress);
-        if present.iter().all(|parts| parts.as_ref().is_ok_and(Vec::is_empty)) {
+        if self.is_empty(&present) {
             return self.fill_empty(&mut put_all);
         }
         if self.metadata.checksums.is_some() {
@@ -138,18 +139,27 @@ impl<'a> Restore<'a> {
         }
         self.begin(&self.stale(present)?)?;
         put_all()?;
-        self.mem.set_tainted(false);
+        self.set_tainted(false);
         Ok(())
     }
 
-    /// Puts data into memory that holds none, as that of a new machine. It can be made empty again,
-    /// so that the data need not be read twice.
+    /// True for memory that holds nothing, as that of a new machine, and has no pages set aside for it
+    /// that would be lost by making it empty again.
+    fn is_empty(&self, present: &[Result<Vec<DataRange>>]) -> bool {
+        let is_plain = |region: &Ref<MemoryRegion>| {
+            matches!(region.options().source, Source::Memfd | Source::Private)
+        };
+        self.regions.iter().all(is_plain)
+            && present.iter().all(|parts| parts.as_ref().is_ok_and(Vec::is_empty))
+    }
+
+    /// Puts data into empty memory, so that it need not be read twice.
     fn fill_empty(&self, put_all: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         let mut were_tainted = vec_of(self.regions.len())?;
         were_tainted.extend(self.regions.iter().map(|region| region.is_tainted()));
-        self.mem.set_tainted(true);
+        self.set_tainted(true);
         match put_all() {
-            Ok(()) => self.mem.set_tainted(false),
+            Ok(()) => self.set_tainted(false),
             Err(Error::Cancelled) => return Err(Error::Cancelled),
             Err(error) => {
                 for (region, was_tainted) in self.regions.iter().zip(were_tainted) {
@@ -191,16 +201,21 @@ impl<'a> Restore<'a> {
             self.begin(&stale)?;
         }
         steps.end()?;
-        self.mem.set_tainted(false);
+        self.set_tainted(false);
         Ok(())
     }
 
     /// Makes holes where the snapshot has nothing: now rather than at the end, so that old and new
     /// data need not fit at once.
     fn begin(&self, stale: &[Vec<DataRange>]) -> Result<()> {
-        self.mem.set_tainted(true);
+        self.set_tainted(true);
         let mut parts = self.regions.iter().zip(stale);
         parts.try_for_each(|(region, parts)| clear::clear(region, parts))
+    }
+
+    /// Tells of these regions, whatever becomes of the memory meanwhile.
+    fn set_tainted(&self, tainted: bool) {
+        self.regions.iter().for_each(|region| region.set_tainted(tainted));
     }
 
     /// For each region the parts that may hold anything, where that can be told.

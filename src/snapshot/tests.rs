@@ -173,7 +173,7 @@ fn nothing_is_written_from_a_file_that_is_not_whole() {
     assert_eq!(restore_file(&to, &text, &data), Err(Error::SnapshotLong));
     assert!(contents(&to) == before && !to.is_tainted());
     // That it is tainted already changes nothing of this.
-    to.set_tainted(true);
+    to.region(0).unwrap().set_tainted(true);
     assert_eq!(restore_file(&to, &text, &data), Err(Error::SnapshotLong));
     assert!(contents(&to) == before && to.is_tainted());
     restore_file(&to, &text, &data[..data.len() - 1]).unwrap();

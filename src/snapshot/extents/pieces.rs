@@ -43,6 +43,13 @@ pub struct FilePart {
 }
 
 impl FilePart {
+    /// What is the same only for parts of one file. Segments of System V shared memory and memfds may
+    /// have the same device and inode, so files that were come by in different ways are not taken
+    /// for one: that costs no more than asking the file.
+    fn key(&self) -> (FileId, bool) {
+        (self.file, matches!(self.way, Way::Mapped(..)))
+    }
+
     /// Adds to `found`, as offsets in the region, what of the file's `data` is mapped here.
     pub fn take(&self, data: &[DataRange], found: &mut Found) -> Result<()> {
         let to_region = |at| self.piece.offset + (at - self.start);
@@ -69,15 +76,20 @@ impl Pieces {
         match region.backing() {
             Backing::Anonymous => push(&mut self.private, whole),
             Backing::Shared { file, offset } => self.add_held(whole, file.fd(), *offset, true),
+            // Parts of it may have been replaced by private zeros.
             Backing::CopyOnWrite { file, offset } => {
-                self.add_held(whole, file.fd(), *offset, false)
+                self.add_areas(whole, Some((file.fd(), *offset)))
             }
             Backing::Caller { file, offset } => {
                 let given = file.as_ref().map(|file| (file.fd(), *offset));
-                let areas = proc::areas(host, size)?;
-                areas.iter().try_for_each(|area| self.add_area(whole, area, given))
+                self.add_areas(whole, given)
             }
         }
+    }
+
+    fn add_areas(&mut self, whole: Piece, given: Option<(RawFd, u64)>) -> Result<()> {
+        let areas = proc::areas(whole.host, whole.size)?;
+        areas.iter().try_for_each(|area| self.add_area(whole, area, given))
     }
 
     /// A mapping in the caller's region. Its file is opened through the mapping when the caller
@@ -129,13 +141,13 @@ impl Pieces {
 
     /// Brings what maps the same file together, in the order of the file.
     pub fn sort(&mut self) {
-        self.of_files.sort_unstable_by_key(|part| (part.file, part.start));
+        self.of_files.sort_unstable_by_key(|part| (part.key(), part.start));
     }
 
     /// The files, once the pieces are sorted.
     pub fn files(&self) -> Result<Vec<File<'_>>> {
         let mut files = Vec::new();
-        for parts in self.of_files.chunk_by(|one, other| one.file == other.file) {
+        for parts in self.of_files.chunk_by(|one, other| one.key() == other.key()) {
             push(&mut files, File { parts, seen: Ok(Found::default()) })?;
         }
         Ok(files)

@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Snapshots that do not fit, in every layout: data that end too early, go on too long, lie in
+ * another order, are of another machine or have a wrong bit. What can be told beforehand leaves
+ * memory as it was; what cannot, leaves it tainted until a restore succeeds. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "images.h"
+
+#define PATH "image"
+#define CHUNK ((uint64_t)1 << 20)
+
+static const uint64_t load_ways[] = {0, GUESTMEM_LOAD_MAP | GUESTMEM_LOAD_VERIFY};
+
+/* ---- packed, as a stream: what snapshot_damage.c leaves out ---- */
+
+static void test_packed_stream_cut_at_every_page(void)
+{
+    struct guestmem *mem = memory_with_data(1), *other = memory_with_data(3);
+    struct image image = image_of(other, NULL);
+    uint8_t *before = copy_of(mem), *bytes = malloc((size_t)image.size);
+    const uint64_t step = fast() ? 37 * PAGE : PAGE;
+    uint64_t len;
+    bool changed = false;
+    REQUIRE(bytes != NULL &&
+            pread(image.fd, bytes, (size_t)image.size, 0) == (ssize_t)image.size);
+    for (len = 0; len < image.size; len += step) {
+        CHECK_CODE(restore_bytes(mem, image.metadata, bytes, (size_t)len),
+                   GUESTMEM_E_SNAPSHOT_SHORT);
+        if (changed || memory_is(mem, before)) continue;
+        CHECK(is_tainted(mem));
+        changed = true;
+    }
+    CHECK(changed && is_tainted(mem));
+    CHECK_OK(restore_bytes(mem, image.metadata, bytes, (size_t)image.size));
+    CHECK(!is_tainted(mem) && same_memory(mem, other));
+    free(before), free(bytes);
+    image_free(&image);
+    guestmem_unref(mem), guestmem_unref(other);
+}
+
+static void swap_bytes(uint8_t *a, uint8_t *b, size_t len)
+{
+    size_t i;
+    for (i = 0; i < len; i++) {
+        uint8_t byte = a[i];
+        a[i] = b[i], b[i] = byte;
+    }
+}
+
+/* Two chunks of data in each other's place, and two pages. */
+static void test_packed_chunks_swapped(void)
+{
+    const size_t len[2] = {(size_t)CHUNK, (size_t)PAGE};
+    struct guestmem *mem = memory_with_data(1), *other = memory_with_data(3);
+    struct image image = image_of(other, NULL);
+    uint8_t *before = copy_of(mem), *bytes = malloc((size_t)image.size);
+    size_t i;
+    REQUIRE(bytes != NULL &&
+            pread(image.fd, bytes, (size_t)image.size, 0) == (ssize_t)image.size);
+    for (i = 0; i < 2; i++) {
+        swap_bytes(bytes, bytes + len[i], len[i]);
+        REQUIRE(pwrite(image.fd, bytes, (size_t)image.size, 0) == (ssize_t)image.size);
+        CHECK_CODE(image_restore(mem, &image), GUESTMEM_E_CORRUPT);
+        check_untouched(mem, before);
+        CHECK_CODE(restore_bytes(mem, image.metadata, bytes, (size_t)image.size),
+                   GUESTMEM_E_CORRUPT);
+        check_honest(mem, before);
+        swap_bytes(bytes, bytes + len[i], len[i]);
+        CHECK_OK(restore_bytes(mem, image.metadata, bytes, (size_t)image.size));
+        free(before);
+        before = copy_of(mem);
+    }
+    free(before), free(bytes);
+    image_free(&image);
+    guestmem_unref(mem), guestmem_unref(other);
+}
+
+/* The data of a machine with the same regions and as much data in the same places. */
+static void test_packed_data_of_another_machine(void)
+{
+    struct guestmem *mem = memory_with_data(1), *one = memory_with_data(3),
+                    *two = memory_with_data(5);
+    struct image image = image_of(one, NULL), foreign = image_of(two, NULL);
+    uint8_t *before = copy_of(mem);
+    REQUIRE(image.size == foreign.size && lseek(foreign.fd, 0, SEEK_SET) == 0);
+    CHECK_CODE(guestmem_restore(mem, image.metadata, strlen(image.metadata), foreign.fd, NULL, 0),
+               GUESTMEM_E_CORRUPT);
+    check_untouched(mem, before);
+    free(before);
+    image_free(&image), image_free(&foreign);
+    guestmem_unref(mem), guestmem_unref(one), guestmem_unref(two);
+}
+
+/* ---- sparse ---- */
+
+static struct image sparse_of(const struct guestmem *mem)
+{
+    const struct guestmem_snapshot_options sparse = {0, GUESTMEM_LAYOUT_SPARSE, 0, NULL, NULL};
+    struct image image = image_of(mem, &sparse);
+    REQUIRE(image.size == guestmem_memory_size(mem));
+    return image;
+}
+
+static int sparse_restore(const struct guestmem *mem, const struct image *image, uint64_t flags)
+{
+    const struct guestmem_restore_options options = {flags, 0, 0, NULL, NULL};
+    int code;
+    REQUIRE(lseek(image->fd, 5, SEEK_SET) == 5);
+    code = guestmem_restore(mem, image->metadata, strlen(image->metadata), image->fd, &options,
+                            sizeof options);
+    CHECK(lseek(image->fd, 0, SEEK_CUR) == 5); /* offsets are absolute */
+    return code;
+}
+
+static void test_sparse_length(void)
+{
+    struct guestmem *mem = memory_with_data(1), *other = memory_with_data(3);
+    struct image image = sparse_of(other);
+    uint8_t *before = copy_of(mem), *raw = copy_of(other);
+    uint64_t len;
+    for (len = image.size; len > 0;) {
+        len -= fast() ? 53 * PAGE < len ? 53 * PAGE : len : PAGE;
+        REQUIRE(ftruncate(image.fd, (off_t)len) == 0);
+        CHECK_CODE(sparse_restore(mem, &image, 0), GUESTMEM_E_SNAPSHOT_SHORT);
+        CHECK(memory_is(mem, before));
+    }
+    check_untouched(mem, before);
+    REQUIRE(pwrite(image.fd, raw, (size_t)image.size, 0) == (ssize_t)image.size);
+    REQUIRE(ftruncate(image.fd, (off_t)image.size - 1) == 0);
+    CHECK_CODE(sparse_restore(mem, &image, 0), GUESTMEM_E_SNAPSHOT_SHORT);
+    REQUIRE(ftruncate(image.fd, (off_t)image.size + 1) == 0);
+    CHECK_CODE(sparse_restore(mem, &image, 0), GUESTMEM_E_SNAPSHOT_LONG);
+    check_untouched(mem, before);
+    REQUIRE(ftruncate(image.fd, (off_t)(image.size + PAGE)) == 0);
+    CHECK_CODE(sparse_restore(mem, &image, 0), GUESTMEM_E_SNAPSHOT_LONG);
+    check_untouched(mem, before);
+    /* whoever says that more follows gets no complaint that it does */
+    CHECK_OK(sparse_restore(mem, &image, GUESTMEM_RESTORE_MORE_FOLLOWS));
+    CHECK(same_memory(mem, other));
+    free(before), free(raw);
+    image_free(&image);
+    guestmem_unref(mem), guestmem_unref(other);
+}
+
+static void flip_bit(int fd, uint64_t at)
+{
+    uint8_t byte;
+    REQUIRE(pread(fd, &byte, 1, (off_t)at) == 1);
+    byte ^= (uint8_t)(1u << at % 8);
+    REQUIRE(pwrite(fd, &byte, 1, (off_t)at) == 1);
+}
+
+/* In memory_with_data, region 0 has data in [PAGE, PAGE + 0x280000), region 1 in its page 3. */
+#define DATA_START PAGE
+#define DATA_END (PAGE + 0x280000)
+#define SECOND_DATA ((uint64_t)0x400000 + 3 * PAGE)
+
+static void test_sparse_damage(void)
+{
+    static const uint64_t places[] = {DATA_START,   DATA_START + 4095, DATA_START + 0xfffff,
+                                      0x101000,     DATA_END - 1,      SECOND_DATA,
+                                      SECOND_DATA + PAGE - 1};
+    struct guestmem *mem = memory_with_data(1), *other = memory_with_data(3),
+                    *third = memory_with_data(5);
+    struct image image = sparse_of(other), foreign = sparse_of(third);
+    uint8_t *before = copy_of(mem), *raw = copy_of(other);
+    char *metadata = foreign.metadata;
+    size_t i;
+    for (i = 0; i < sizeof places / sizeof places[0]; i++) {
+        flip_bit(image.fd, places[i]);
+        CHECK_CODE(sparse_restore(mem, &image, 0), GUESTMEM_E_CORRUPT);
+        check_untouched(mem, before);
+        flip_bit(image.fd, places[i]);
+    }
+    /* two chunks, and two pages of one chunk, in each other's place */
+    for (i = 0; i < 2; i++) {
+        const size_t len = (size_t)(i == 0 ? CHUNK : PAGE);
+        swap_bytes(raw + DATA_START, raw + DATA_START + len, len);
+        REQUIRE(pwrite(image.fd, raw, (size_t)image.size, 0) == (ssize_t)image.size);
+        CHECK_CODE(sparse_restore(mem, &image, 0), GUESTMEM_E_CORRUPT);
+        check_untouched(mem, before);
+        swap_bytes(raw + DATA_START, raw + DATA_START + len, len);
+    }
+    REQUIRE(pwrite(image.fd, raw, (size_t)image.size, 0) == (ssize_t)image.size);
+    /* another machine's data */
+    foreign.metadata = image.metadata;
+    CHECK_CODE(sparse_restore(mem, &foreign, 0), GUESTMEM_E_CORRUPT);
+    check_untouched(mem, before);
+    foreign.metadata = metadata;
+    /* what should be a hole is not looked at: it is zeros */
+    flip_bit(image.fd, 0);
+    flip_bit(image.fd, DATA_END);
+    flip_bit(image.fd, image.size - 1);
+    CHECK_OK(sparse_restore(mem, &image, 0));
+    CHECK(same_memory(mem, other));
+    free(before), free(raw);
+    image_free(&image), image_free(&foreign);
+    guestmem_unref(mem), guestmem_unref(other), guestmem_unref(third);
+}
+
+/* Sparse data cannot come from what has no offsets. */
+static void test_sparse_from_a_stream(void)
+{
+    struct guestmem *mem = memory_with_data(1), *other = memory_with_data(3);
+    struct image image = sparse_of(other);
+    uint8_t *before = copy_of(mem), *raw = copy_of(other);
+    int ends[2];
+    REQUIRE(pipe2(ends, O_CLOEXEC) == 0 && write(ends[1], raw, 4096) == 4096);
+    CHECK_CODE(
+        guestmem_restore(mem, image.metadata, strlen(image.metadata), ends[0], NULL, 0),
+        GUESTMEM_E_UNSUPPORTED);
+    CHECK_CODE(restore_bytes(mem, image.metadata, raw, (size_t)image.size),
+               GUESTMEM_E_UNSUPPORTED);
+    check_untouched(mem, before);
+    REQUIRE(close(ends[0]) == 0 && close(ends[1]) == 0);
+    free(before), free(raw);
+    image_free(&image);
+    guestmem_unref(mem), guestmem_unref(other);
+}
+
+/* ---- images ---- */
+
+static void expect_code(const struct guestmem *mem, const uint8_t *before, int code)
+{
+    size_t i;
+    for (i = 0; i < 2; i++) refuse_load(PATH, load_ways[i], code);
+    CHECK_CODE(guestmem_restore_file(mem, PATH, NULL, 0), code);
+    CHECK(memory_is(mem, before));
+}
+
+static void test_image_length(void)
+{
+    struct guestmem *mem = memory_with_data(1), *other = memory_with_data(3);
+    uint8_t *before = copy_of(mem);
+    struct bytes image;
+    size_t len;
+    CHECK_OK(guestmem_save(other, PATH, NULL, 0));
+    image = bytes_of(PATH);
+    for (len = (image.len - 1) & ~(size_t)4095;; len -= PAGE) {
+        REQUIRE(truncate(PATH, (off_t)len) == 0);
+        expect_code(mem, before, GUESTMEM_E_METADATA);
+        if (len == 0 || (fast() && len < image.len / 2)) break;
+    }
+    put_file(PATH, image.at, image.len - 1);
+    expect_code(mem, before, GUESTMEM_E_METADATA);
+    put_file(PATH, image.at, image.len);
+    REQUIRE(truncate(PATH, (off_t)image.len + 1) == 0);
+    expect_code(mem, before, GUESTMEM_E_METADATA);
+    check_untouched(mem, before);
+    /* cut in the middle, with its end put back on */
+    {
+        const size_t size = (size_t)guestmem_memory_size(other), tail = image.len - size;
+        memmove(image.at + size - PAGE, image.at + size, tail);
+        put_file(PATH, image.at, image.len - PAGE);
+        expect_code(mem, before, GUESTMEM_E_METADATA);
+    }
+    free(before), free(image.at);
+    guestmem_unref(mem), guestmem_unref(other);
+}
+
+static void test_image_damage(void)
+{
+    static const uint64_t places[] = {DATA_START,   DATA_START + 4095, DATA_START + 0xfffff,
+                                      0x101000,     DATA_END - 1,      SECOND_DATA,
+                                      SECOND_DATA + PAGE - 1};
+    struct guestmem *mem = memory_with_data(1), *other = memory_with_data(3),
+                    *third = memory_with_data(5);
+    uint8_t *before = copy_of(mem), *foreign = copy_of(third);
+    const size_t size = (size_t)guestmem_memory_size(mem);
+    struct bytes image;
+    size_t i;
+    CHECK_OK(guestmem_save(other, PATH, NULL, 0));
+    image = bytes_of(PATH);
+    for (i = 0; i < sizeof places / sizeof places[0]; i++) {
+        flip_bit_of(PATH, places[i]);
+        expect_code(mem, before, GUESTMEM_E_CORRUPT);
+        flip_bit_of(PATH, places[i]);
+    }
+    for (i = 0; i < 2; i++) {
+        const size_t len = (size_t)(i == 0 ? CHUNK : PAGE);
+        swap_bytes(image.at + DATA_START, image.at + DATA_START + len, len);
+        put_file(PATH, image.at, image.len);
+        expect_code(mem, before, GUESTMEM_E_CORRUPT);
+        swap_bytes(image.at + DATA_START, image.at + DATA_START + len, len);
+    }
+    /* all data of another machine, under this one's metadata */
+    patch_file(PATH, 0, foreign, size);
+    expect_code(mem, before, GUESTMEM_E_CORRUPT);
+    check_untouched(mem, before);
+    put_file(PATH, image.at, image.len);
+    check_loads(PATH, other);
+    CHECK_OK(guestmem_restore_file(mem, PATH, NULL, 0));
+    CHECK(same_memory(mem, other));
+    free(before), free(foreign), free(image.at);
+    guestmem_unref(mem), guestmem_unref(other), guestmem_unref(third);
+}
+
+/* Who reads an image takes its holes for zeros; who maps it would see what lies there. */
+static void test_data_in_holes(void)
+{
+    static const uint64_t places[] = {0, DATA_START - 1, DATA_END, SECOND_DATA - 1,
+                                      SECOND_DATA + PAGE};
+    const uint64_t last = UINT64_C(0x410000) - 1;
+    struct guestmem *mem = memory_with_data(1), *other = memory_with_data(3), *loaded;
+    uint8_t *zeros_ = calloc(1, 0x8000);
+    size_t i;
+    REQUIRE(zeros_ != NULL);
+    CHECK_OK(guestmem_save(other, PATH, NULL, 0));
+    for (i = 0; i < sizeof places / sizeof places[0] + 1; i++) {
+        const uint64_t at = i < sizeof places / sizeof places[0] ? places[i] : last;
+        flip_bit_of(PATH, at);
+        refuse_load(PATH, GUESTMEM_LOAD_MAP | GUESTMEM_LOAD_VERIFY, GUESTMEM_E_CORRUPT);
+        loaded = load_with(PATH, 0);
+        CHECK(same_memory(loaded, other));
+        guestmem_unref(loaded);
+        dirty_everything(mem);
+        CHECK_OK(guestmem_restore_file(mem, PATH, NULL, 0));
+        CHECK(same_memory(mem, other));
+        flip_bit_of(PATH, at);
+    }
+    /* zeros that take space are no data */
+    patch_file(PATH, DATA_END + 0x10000, zeros_, 0x8000);
+    loaded = load_with(PATH, GUESTMEM_LOAD_MAP | GUESTMEM_LOAD_VERIFY);
+    CHECK(same_memory(loaded, other));
+    guestmem_unref(loaded);
+    free(zeros_);
+    guestmem_unref(mem), guestmem_unref(other);
+}
+
+static void test_without_checksums(void)
+{
+    const struct guestmem_snapshot_options none = {GUESTMEM_SNAPSHOT_NO_CHECKSUM, 0, 0, NULL, NULL};
+    struct guestmem *mem = memory_with_data(1), *other = memory_with_data(3), *loaded;
+    CHECK_OK(guestmem_save(other, PATH, &none, sizeof none));
+    refuse_load(PATH, GUESTMEM_LOAD_MAP | GUESTMEM_LOAD_VERIFY, GUESTMEM_E_UNSUPPORTED);
+    check_loads(PATH, other);
+    flip_bit_of(PATH, DATA_START + 100);
+    loaded = load_with(PATH, 0);
+    CHECK(!same_memory(loaded, other));
+    CHECK_OK(guestmem_restore_file(mem, PATH, NULL, 0));
+    CHECK(same_memory(mem, loaded));
+    guestmem_unref(loaded), guestmem_unref(mem), guestmem_unref(other);
+}
+
+static void test_image_of_another_machine(void)
+{
+    static const struct guestmem_range others[][3] = {
+        {{0x100000, 0x400000}, {0x800000, 0x11000}},
+        {{0x100000, 0x400000}, {0x801000, 0x10000}},
+        {{0x101000, 0x400000}, {0x800000, 0x10000}},
+        {{0x100000, 0x400000}, {0, 0}},
+        {{0x800000, 0x10000}, {0, 0}},
+        {{0x100000, 0x400000}, {0x800000, 0x10000}, {0x900000, 0x1000}},
+        {{0x0, 0x1000}, {0x100000, 0x400000}, {0x800000, 0x10000}},
+        {{0x100000, 0x200000}, {0x300000, 0x200000}, {0x800000, 0x10000}},
+        {{0, 0}},
+    };
+    struct guestmem *mem = memory_with_data(1);
+    struct image sparse = sparse_of(mem);
+    size_t i, count;
+    CHECK_OK(guestmem_save(mem, PATH, NULL, 0));
+    for (i = 0; i < sizeof others / sizeof others[0]; i++) {
+        struct guestmem *other;
+        uint8_t *before;
+        for (count = 0; count < 3 && others[i][count].size != 0; count++) continue;
+        other = check_new(others[i], count);
+        if (count > 0)
+            CHECK_OK(guestmem_dma_fill(other, others[i][0].guest_addr, 0x42, others[i][0].size));
+        before = copy_of(other);
+        CHECK_CODE(guestmem_restore_file(other, PATH, NULL, 0), GUESTMEM_E_MISMATCH);
+        CHECK_CODE(sparse_restore(other, &sparse, 0), GUESTMEM_E_MISMATCH);
+        check_untouched(other, before);
+        free(before);
+        guestmem_unref(other);
+    }
+    image_free(&sparse);
+    guestmem_unref(mem);
+}
+
+static void test_read_only_region(void)
+{
+    struct world world;
+    struct image sparse;
+    size_t i;
+    world_new(&world);
+    sparse = sparse_of(world.mem);
+    CHECK_OK(guestmem_save(world.mem, PATH, NULL, 0));
+    for (i = 0; i < WORLD_AREAS; i++)
+        if (!world.area[i].read_only) {
+            CHECK_OK(guestmem_dma_fill(world.mem, world.area[i].start, 0x66, world.area[i].size));
+            memset(world.area[i].shadow, 0x66, (size_t)world.area[i].size);
+        }
+    CHECK_CODE(guestmem_restore_file(world.mem, PATH, NULL, 0), GUESTMEM_E_READ_ONLY);
+    CHECK_CODE(sparse_restore(world.mem, &sparse, 0), GUESTMEM_E_READ_ONLY);
+    CHECK(world_agrees(&world) && !is_tainted(world.mem));
+    image_free(&sparse);
+    world_free(&world);
+}
+
+/* ---- tainted memory ---- */
+
+/* Only a restore that succeeds clears it; one that is refused before it writes changes nothing. */
+static void test_tainted_memory(void)
+{
+    struct guestmem *mem = memory_with_data(1), *other = memory_with_data(3);
+    struct image packed = image_of(other, NULL), sparse = sparse_of(other);
+    uint8_t *bytes = malloc((size_t)packed.size), *tainted;
+    struct bytes image;
+    int way;
+    REQUIRE(bytes != NULL &&
+            pread(packed.fd, bytes, (size_t)packed.size, 0) == (ssize_t)packed.size);
+    CHECK_OK(guestmem_save(other, PATH, NULL, 0));
+    image = bytes_of(PATH);
+    for (way = 0; way < 3; way++) {
+        CHECK_CODE(restore_bytes(mem, packed.metadata, bytes, (size_t)packed.size - 1),
+                   GUESTMEM_E_SNAPSHOT_SHORT);
+        REQUIRE(is_tainted(mem));
+        tainted = copy_of(mem);
+        flip_bit_of(PATH, DATA_START);
+        CHECK_CODE(guestmem_restore_file(mem, PATH, NULL, 0), GUESTMEM_E_CORRUPT);
+        flip_bit_of(PATH, DATA_START);
+        flip_bit(sparse.fd, DATA_START);
+        CHECK_CODE(sparse_restore(mem, &sparse, 0), GUESTMEM_E_CORRUPT);
+        flip_bit(sparse.fd, DATA_START);
+        CHECK(memory_is(mem, tainted) && is_tainted(mem));
+        /* such memory is no image */
+        CHECK_CODE(guestmem_save(mem, PATH, NULL, 0), GUESTMEM_E_TAINTED);
+        CHECK_CODE(guestmem_save(mem, "new", NULL, 0), GUESTMEM_E_TAINTED);
+        CHECK(file_is(PATH, &image) && entries_in(".") == 1);
+        if (way == 0) CHECK_OK(guestmem_restore_file(mem, PATH, NULL, 0));
+        if (way == 1) CHECK_OK(sparse_restore(mem, &sparse, 0));
+        if (way == 2) CHECK_OK(image_restore(mem, &packed));
+        CHECK(!is_tainted(mem) && same_memory(mem, other));
+        free(tainted);
+    }
+    free(bytes), free(image.at);
+    image_free(&packed), image_free(&sparse);
+    guestmem_unref(mem), guestmem_unref(other);
+}
+
+int main(void)
+{
+    enter_folder(fast_parent(UINT64_C(1) << 26));
+    test_packed_stream_cut_at_every_page();
+    test_packed_chunks_swapped();
+    test_packed_data_of_another_machine();
+    test_sparse_length();
+    test_sparse_damage();
+    test_sparse_from_a_stream();
+    test_image_length();
+    test_image_damage();
+    test_data_in_holes();
+    test_without_checksums();
+    test_image_of_another_machine();
+    test_read_only_region();
+    test_tainted_memory();
+    CHECK_EQ(entries_in("."), 1);
+    return check_result();
+}
