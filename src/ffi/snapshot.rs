@@ -216,10 +216,10 @@ pub unsafe extern "C" fn guestmem_snapshot_write(
 /// snapshot does not cover reads as zeros afterwards, its host memory freed where the backing allows
 /// that.
 ///
-/// Metadata, regions and, on a file, length and checksums are checked before the first write: a
-/// failure there leaves memory as it was. Each MiB of a stream is checked before it is copied in. A
-/// failure after the first write leaves memory tainted: snapshots of it fail until a restore
-/// succeeds. Any thread.
+/// Metadata, regions and, on a file, length and checksums are checked before the first write, or,
+/// where memory holds nothing yet, it is made empty again: a failure there leaves memory as it was.
+/// Each MiB of a stream is checked before it is copied in. A failure after the first write leaves
+/// memory tainted: snapshots of it fail until a restore succeeds. Any thread.
 ///
 /// @param mem           a memory without read-only regions. Stop vCPUs and devices for the length of
 ///   the call.
