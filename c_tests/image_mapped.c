@@ -130,6 +130,7 @@ static void test_remove_range(void)
     struct guestmem *mem = saved_memory(6), *mapped = load_with("image", GUESTMEM_LOAD_MAP);
     struct bytes image = bytes_of("image");
     uint8_t *wanted = copy_of(mem);
+    char *metadata = NULL;
     CHECK_OK(guestmem_write_u64(mapped, data_ranges[0].guest_addr + 0x20000, 7));
     CHECK_OK(guestmem_remove_range(mapped, data_ranges[0].guest_addr + 0x20000, 0x20000));
     memset(wanted + 0x20000, 0, 0x20000);
@@ -140,6 +141,13 @@ static void test_remove_range(void)
     CHECK_OK(guestmem_remove_range(mapped, data_ranges[0].guest_addr, data_ranges[0].size));
     memset(wanted, 0, (size_t)data_ranges[0].size);
     CHECK(memory_is(mapped, wanted));
+    /* what was taken away is in no later image, although the file below still has it */
+    CHECK_OK(guestmem_save(mapped, "again", NULL, 0));
+    CHECK_OK(guestmem_image_metadata("again", &metadata));
+    CHECK_EQ(json_count(metadata, "regions[0].data_ranges"), 0);
+    CHECK(json_count(metadata, "regions[1].data_ranges") > 0);
+    guestmem_free(metadata);
+    REQUIRE(unlink("again") == 0);
     CHECK(file_is("image", &image));
     guestmem_unref(mapped), guestmem_unref(mem);
     free(wanted), free(image.at);

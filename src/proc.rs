@@ -3,9 +3,9 @@
 
 use crate::alloc::push;
 use crate::error::{Error, Result, errno};
+use crate::file;
 use std::ffi::CStr;
-use std::io::Write;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 
 /// What kind of memory a range is, as far as giving pages back goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,12 +163,11 @@ pub fn default_huge_log2() -> Result<u32> {
 /// True when `fd` is a memfd, as far as its link in /proc tells.
 pub fn is_memfd(fd: RawFd) -> bool {
     const NAME: &[u8] = b"/memfd:";
-    let mut path = [0u8; 32];
-    // It fits, and the byte behind it is its NUL.
-    let _ = write!(&mut path[..31], "/proc/self/fd/{fd}");
+    let mut path = [0; 32];
+    let path = file::short_path(&mut path, format_args!("/proc/self/fd/{fd}"));
     let mut link = [0u8; NAME.len()];
     // SAFETY: a C string, and a buffer of ours with its length.
-    let len = unsafe { libc::readlink(path.as_ptr().cast(), link.as_mut_ptr().cast(), link.len()) };
+    let len = unsafe { libc::readlink(path.as_ptr(), link.as_mut_ptr().cast(), link.len()) };
     len == NAME.len() as isize && link == NAME
 }
 
@@ -204,17 +203,6 @@ fn chosen(path: &CStr, words: &[&str]) -> Option<bool> {
     Some(words.contains(&word))
 }
 
-/// Opens a file to read, or gives errno.
-pub fn open(path: &CStr) -> std::result::Result<OwnedFd, i32> {
-    // SAFETY: a C string and flags.
-    let raw = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
-    if raw < 0 {
-        return Err(errno());
-    }
-    // SAFETY: a descriptor that was just made and that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
-}
-
 /// A file about this process, without which nothing can be told.
 fn own_file(path: &CStr, needed: &'static str) -> Result<Vec<u8>> {
     read_file(path).map_err(|error| match error {
@@ -226,7 +214,7 @@ fn own_file(path: &CStr, needed: &'static str) -> Result<Vec<u8>> {
 /// A whole file of /proc or /sys.
 fn read_file(path: &CStr) -> Result<Vec<u8>> {
     const AT_ONCE: usize = 16 << 10;
-    let fd = open(path).map_err(|errno| Error::from_os("open", errno))?;
+    let fd = file::open(path, libc::O_RDONLY).map_err(|errno| Error::from_os("open", errno))?;
     let mut text = Vec::new();
     loop {
         text.try_reserve(AT_ONCE).map_err(|_| Error::NoMemory("reading /proc"))?;

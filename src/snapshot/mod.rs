@@ -7,12 +7,13 @@
 //! - [`checksum`]: the data's checksums, and reading data against them.
 //! - [`batch`]: sharing the data out among threads.
 //! - [`packed`], [`gather`]: giving the data to a function, and to a descriptor.
-//! - [`output`]: files as they are to be written.
+//! - [`output`], `busy`: files as they are to be written, and those that are not.
 //! - [`data`]: reading the data of a file.
 //! - [`restore`], [`clear`]: putting data back, and holes where there is none.
 //! - [`image`], [`save`], [`replace`], [`load`], [`holes`]: image files.
 
 pub mod batch;
+mod busy;
 pub mod checksum;
 pub mod clear;
 pub mod data;
@@ -33,13 +34,13 @@ pub mod save;
 pub mod zeros;
 
 use crate::alloc::vec_of;
-use crate::backing::Backing;
 use crate::error::{Error, Result};
 use crate::file;
 use crate::handle::Ref;
 use crate::memory::GuestMemory;
-use crate::proc::{self, Area, MemoryKind, page_size};
+use crate::proc::page_size;
 use crate::region::MemoryRegion;
+use busy::{Mapped, refuse_backing};
 use checksum::Write;
 use fold::Hole;
 use metadata::{CHUNK_SIZE, Layout, MAX_TEXT, Metadata, RegionRecord};
@@ -167,47 +168,6 @@ fn survey(regions: &[Ref<MemoryRegion>], options: SnapshotOptions) -> Result<Met
 /// Bytes of all regions together.
 fn memory_size(regions: Regions) -> u64 {
     regions.iter().map(|region| region.range().size()).sum()
-}
-
-/// Which mappings of a file matter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mapped {
-    /// Those that show what is written to it.
-    Shared,
-    /// Private ones too, which show it as long as they are not written to.
-    Any,
-}
-
-/// Refuses to write a snapshot over the file that holds the memory.
-fn refuse_backing(regions: Regions, stat: &libc::stat, mapped: Mapped) -> Result<()> {
-    for region in regions {
-        let is_same = |fd| -> Result<bool> {
-            let own = self::stat(fd)?;
-            Ok((own.st_dev, own.st_ino) == (stat.st_dev, stat.st_ino))
-        };
-        let backs = match region.backing() {
-            Backing::Caller { file, .. } => {
-                let given = file.as_ref().filter(|_| mapped == Mapped::Any);
-                maps_file(region, stat, mapped)?
-                    || given.map_or(Ok(false), |file| is_same(file.fd()))?
-            }
-            Backing::Shared { file, .. } => is_same(file.fd())?,
-            Backing::CopyOnWrite { file, .. } => mapped == Mapped::Any && is_same(file.fd())?,
-            Backing::Anonymous => false,
-        };
-        if backs {
-            return Err(Error::Busy("the file backs the memory that is to be written to it"));
-        }
-    }
-    Ok(())
-}
-
-/// True when the caller's memory maps the file that `stat` is of, whatever the caller said.
-fn maps_file(region: &MemoryRegion, stat: &libc::stat, mapped: Mapped) -> Result<bool> {
-    let areas = proc::areas(region.host() as u64, region.range().size())?;
-    let matters = |area: &Area| mapped == Mapped::Any || area.kind == MemoryKind::Shared;
-    let is_same = |area: &Area| (area.device, area.inode) == (stat.st_dev, stat.st_ino);
-    Ok(areas.iter().any(|area| matters(area) && is_same(area)))
 }
 
 fn stat(fd: RawFd) -> Result<libc::stat> {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Saving memory as an image file.
 
+use super::busy::{Mapped, refuse_backing};
 use super::gather::{Parts, Target};
 use super::image::Trailer;
 use super::metadata::Layout;
 use super::output::Output;
 use super::replace::Replacement;
-use super::{Mapped, Progress, SnapshotOptions, refuse_backing, whole_regions, write};
+use super::{Progress, SnapshotOptions, whole_regions, write};
 use crate::error::Result;
 use crate::memory::GuestMemory;
 use std::ffi::CStr;
