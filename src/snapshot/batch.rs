@@ -45,7 +45,7 @@ pub struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// As many of `chunks`, before which `first` were taken, as have the size of one large chunk.
     /// They are taken away; none are left at the end.
-    fn take_from(chunks: &mut Chunks<'a>, first: usize) -> Self {
+    pub fn take_from(chunks: &mut Chunks<'a>, first: usize) -> Self {
         let begin = chunks.clone();
         let (mut count, mut size) = (0, 0);
         loop {

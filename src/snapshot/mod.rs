@@ -4,11 +4,11 @@
 //! - [`extents`], [`zeros`]: which parts of a region hold data, and which of these only zeros.
 //! - [`metadata`], [`parse`], [`json`]: what a snapshot says about itself, written and read.
 //! - [`fold`]: keeping the metadata within its limit.
-//! - [`checksum`]: the data's checksums, and reading data against them.
+//! - [`checksum`]: the data's checksums.
 //! - [`batch`]: sharing the data out among threads.
 //! - [`packed`], [`gather`]: giving the data to a function, and to a descriptor.
 //! - [`output`], `busy`: files as they are to be written, and those that are not.
-//! - [`data`]: reading the data of a file.
+//! - [`data`]: reading the data of a file or stream against them.
 //! - [`restore`], [`clear`]: putting data back, and holes where there is none.
 //! - [`image`], [`save`], [`replace`], [`load`], [`holes`]: image files.
 

@@ -7,8 +7,7 @@
 //! write to the last the memory is tainted.
 
 use super::batch::{self, Steps};
-use super::checksum::{Read, read_chunks};
-use super::data::DataFile;
+use super::data::{DataFile, Read, read_chunks};
 use super::image::Image;
 use super::metadata::{Chunk, DataRange, Layout, Metadata};
 use super::{Progress, Regions, clear, extents, memory_size, parse, stat};
