@@ -1436,6 +1436,268 @@ int guestmem_write_from_memory_at(const struct guestmem *mem,
 
 
 /*
+ * 7 The inline path
+ *
+ * A view is what a memory looks up addresses in, laid open: plain data, from which the inline
+ * functions of guestmem_inline.h answer without a call. What they do not find there (a hole, or a
+ * small region far from the others) they ask of the function of the same name with `_fn` appended.
+ * These exported twins always give the same answers; they serve other languages and programs that
+ * come by dlsym(3).
+ *
+ * A view can be copied, kept in a device's own struct and used by any number of threads, and
+ * answers while its memory lives. When a region has come or gone it still tells what was before:
+ * fetch it anew, at the latest before a removed region's last reference goes.
+ *
+ * Example
+ *   struct guestmem_view view;                   // once for each device
+ *   guestmem_get_view(mem, &view, sizeof view);
+ *
+ *   uint16_t flags;                              // for each request
+ *   if (!guestmem_view_read_u16(&view, desc + 12, &flags))
+ *       return bad_address(desc);
+ */
+
+/** An entry of the flat map: what is known of a chunk of guest addresses. */
+struct guestmem_chunk {
+    /** First guest address past the region that holds the chunk's first byte; 0 if none does. */
+    uint64_t end;
+    /**
+     * Host address minus guest address in that region, modulo 2^64; bit 0 is set where the region
+     * is read-only.
+     */
+    uint64_t delta;
+};
+
+/**
+ * How a memory's addresses are looked up, as guestmem_get_view() gave it. Of all zeros it refuses
+ * every address. To be read by the inline functions alone.
+ */
+struct guestmem_view {
+    /** The flat map: an entry for each chunk of guest addresses from 0 on. */
+    const struct guestmem_chunk *chunks;
+    /** Entries in the flat map. */
+    uint64_t count;
+    /** A chunk is 2^shift bytes of guest address space. */
+    uint64_t shift;
+    /** How often the memory's regions had changed. */
+    uint64_t generation;
+    /** How often they have changed by now. */
+    const uint64_t *live_generation;
+    /** The memory. */
+    const struct guestmem *mem;
+    /** What the exported twins look into. */
+    const void *table;
+};
+
+/**
+ * Gives a view of a memory's regions as they are now. Any thread.
+ *
+ * @param mem        a memory, which must outlive all use of the view.
+ * @param view       the view; on failure it is zeroed, and so refuses every address.
+ * @param view_size  sizeof *view. What it has beyond this version's is zeroed.
+ * @retval GUESTMEM_OK                  *view is the view.
+ * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  view is NULL, or too small for what the inline functions
+ *   need.
+ */
+int guestmem_get_view(const struct guestmem *mem, struct guestmem_view *view, size_t view_size);
+
+/**
+ * The exported twin of guestmem_view_is_current().
+ *
+ * @param view  a view.
+ * @param mem   the memory that it is of.
+ * @return True when no region came or went since the view was fetched.
+ */
+bool guestmem_view_is_current_fn(const struct guestmem_view *view, const struct guestmem *mem);
+
+/**
+ * The exported twin of guestmem_view_ptr().
+ *
+ * @param view  a view.
+ * @param addr  first guest address.
+ * @param len   bytes.
+ * @return The host address of the first byte; NULL when len is 0 or the range is not within one
+ *   region.
+ */
+void *guestmem_view_ptr_fn(const struct guestmem_view *view, uint64_t addr, uint64_t len);
+
+
+/*
+ * 7 The inline path: exported twins for values
+ *
+ * Each the same as the inline function without `_fn`.
+ */
+
+/**
+ * The exported twin of guestmem_view_read_u8().
+ *
+ * @param view  a view.
+ * @param addr  guest address.
+ * @param out   the value; 0 where false is returned.
+ * @return False when the value is not within one region.
+ */
+bool guestmem_view_read_u8_fn(const struct guestmem_view *view, uint64_t addr, uint8_t *out);
+
+/** @copydoc guestmem_view_read_u8_fn */
+bool guestmem_view_read_u16_fn(const struct guestmem_view *view, uint64_t addr, uint16_t *out);
+
+/** @copydoc guestmem_view_read_u8_fn */
+bool guestmem_view_read_u32_fn(const struct guestmem_view *view, uint64_t addr, uint32_t *out);
+
+/** @copydoc guestmem_view_read_u8_fn */
+bool guestmem_view_read_u64_fn(const struct guestmem_view *view, uint64_t addr, uint64_t *out);
+
+/**
+ * The exported twin of guestmem_view_write_u8().
+ *
+ * @param view   a view.
+ * @param addr   guest address.
+ * @param value  the value.
+ * @return False when the value is not within one region, or that is read-only.
+ */
+bool guestmem_view_write_u8_fn(const struct guestmem_view *view, uint64_t addr, uint8_t value);
+
+/** @copydoc guestmem_view_write_u8_fn */
+bool guestmem_view_write_u16_fn(const struct guestmem_view *view, uint64_t addr, uint16_t value);
+
+/** @copydoc guestmem_view_write_u8_fn */
+bool guestmem_view_write_u32_fn(const struct guestmem_view *view, uint64_t addr, uint32_t value);
+
+/** @copydoc guestmem_view_write_u8_fn */
+bool guestmem_view_write_u64_fn(const struct guestmem_view *view, uint64_t addr, uint64_t value);
+
+/**
+ * The exported twin of guestmem_view_load_u8().
+ *
+ * @param view   a view.
+ * @param addr   guest address, a multiple of the value's size.
+ * @param order  GUESTMEM_RELAXED, _ACQUIRE or _SEQ_CST.
+ * @param out    the value; 0 where false is returned.
+ * @return False when the value is not within one region or not aligned, or for another order.
+ */
+bool guestmem_view_load_u8_fn(const struct guestmem_view *view,
+                              uint64_t addr,
+                              uint32_t order,
+                              uint8_t *out);
+
+/** @copydoc guestmem_view_load_u8_fn */
+bool guestmem_view_load_u16_fn(const struct guestmem_view *view,
+                               uint64_t addr,
+                               uint32_t order,
+                               uint16_t *out);
+
+/** @copydoc guestmem_view_load_u8_fn */
+bool guestmem_view_load_u32_fn(const struct guestmem_view *view,
+                               uint64_t addr,
+                               uint32_t order,
+                               uint32_t *out);
+
+/** @copydoc guestmem_view_load_u8_fn */
+bool guestmem_view_load_u64_fn(const struct guestmem_view *view,
+                               uint64_t addr,
+                               uint32_t order,
+                               uint64_t *out);
+
+/**
+ * The exported twin of guestmem_view_store_u8().
+ *
+ * @param view   a view.
+ * @param addr   guest address, a multiple of the value's size.
+ * @param value  the value.
+ * @param order  GUESTMEM_RELAXED, _RELEASE or _SEQ_CST.
+ * @return False when the value is not within one region or not aligned, when the region is
+ *   read-only, or for another order.
+ */
+bool guestmem_view_store_u8_fn(const struct guestmem_view *view,
+                               uint64_t addr,
+                               uint8_t value,
+                               uint32_t order);
+
+/** @copydoc guestmem_view_store_u8_fn */
+bool guestmem_view_store_u16_fn(const struct guestmem_view *view,
+                                uint64_t addr,
+                                uint16_t value,
+                                uint32_t order);
+
+/** @copydoc guestmem_view_store_u8_fn */
+bool guestmem_view_store_u32_fn(const struct guestmem_view *view,
+                                uint64_t addr,
+                                uint32_t value,
+                                uint32_t order);
+
+/** @copydoc guestmem_view_store_u8_fn */
+bool guestmem_view_store_u64_fn(const struct guestmem_view *view,
+                                uint64_t addr,
+                                uint64_t value,
+                                uint32_t order);
+
+/**
+ * The exported twin of guestmem_slice_load_u8().
+ *
+ * @param s       a live slice.
+ * @param offset  bytes from its start.
+ * @param order   GUESTMEM_RELAXED, _ACQUIRE or _SEQ_CST.
+ * @param out     the value; 0 where false is returned.
+ * @return False when the value is not within the slice or not aligned, or for another order.
+ */
+bool guestmem_slice_load_u8_fn(struct guestmem_slice s,
+                               size_t offset,
+                               uint32_t order,
+                               uint8_t *out);
+
+/** @copydoc guestmem_slice_load_u8_fn */
+bool guestmem_slice_load_u16_fn(struct guestmem_slice s,
+                                size_t offset,
+                                uint32_t order,
+                                uint16_t *out);
+
+/** @copydoc guestmem_slice_load_u8_fn */
+bool guestmem_slice_load_u32_fn(struct guestmem_slice s,
+                                size_t offset,
+                                uint32_t order,
+                                uint32_t *out);
+
+/** @copydoc guestmem_slice_load_u8_fn */
+bool guestmem_slice_load_u64_fn(struct guestmem_slice s,
+                                size_t offset,
+                                uint32_t order,
+                                uint64_t *out);
+
+/**
+ * The exported twin of guestmem_slice_store_u8().
+ *
+ * @param s       a live slice, not of a read-only region.
+ * @param offset  bytes from its start.
+ * @param value   the value.
+ * @param order   GUESTMEM_RELAXED, _RELEASE or _SEQ_CST.
+ * @return False when the value is not within the slice or not aligned, or for another order.
+ */
+bool guestmem_slice_store_u8_fn(struct guestmem_slice s,
+                                size_t offset,
+                                uint8_t value,
+                                uint32_t order);
+
+/** @copydoc guestmem_slice_store_u8_fn */
+bool guestmem_slice_store_u16_fn(struct guestmem_slice s,
+                                 size_t offset,
+                                 uint16_t value,
+                                 uint32_t order);
+
+/** @copydoc guestmem_slice_store_u8_fn */
+bool guestmem_slice_store_u32_fn(struct guestmem_slice s,
+                                 size_t offset,
+                                 uint32_t value,
+                                 uint32_t order);
+
+/** @copydoc guestmem_slice_store_u8_fn */
+bool guestmem_slice_store_u64_fn(struct guestmem_slice s,
+                                 size_t offset,
+                                 uint64_t value,
+                                 uint32_t order);
+
+
+/*
  * 8 Managing
  */
 
@@ -1909,5 +2171,7 @@ int guestmem_image_metadata(const char *path, char **metadata);
 #ifdef __cplusplus
 }
 #endif
+
+#include "guestmem_inline.h"
 
 #endif /* GUESTMEM_H */

@@ -20,6 +20,8 @@ pub struct GuestMemory {
     /// The table in force, which stands in `state.tables`. First, so that a lookup finds it beside
     /// the handle's tag.
     table: AtomicPtr<Table>,
+    /// Grows with each table that replaces another, after it.
+    generation: AtomicU64,
     policy: AtomicU64,
     /// Locked only by what changes the memory's make-up or asks for all of it, never by access.
     state: Mutex<State>,
@@ -81,6 +83,7 @@ impl GuestMemory {
     fn of_sorted(regions: Vec<Ref<MemoryRegion>>) -> Result<Ref<Self>> {
         let memory = GuestMemory {
             table: AtomicPtr::new(std::ptr::null_mut()),
+            generation: AtomicU64::new(0),
             policy: AtomicU64::new(0),
             state: Mutex::new(State { regions: Vec::new(), tables: Vec::new() }),
         };
@@ -97,7 +100,8 @@ impl GuestMemory {
         table.push(Table::new(entries)?);
         let mut state = self.lock();
         state.tables.try_reserve(1).map_err(|_| Error::NoMemory("a list of tables"))?;
-        self.table.store(table.as_mut_ptr(), Ordering::Release);
+        let replaced = self.table.swap(table.as_mut_ptr(), Ordering::AcqRel);
+        self.generation.fetch_add(u64::from(!replaced.is_null()), Ordering::Release);
         state.tables.push(table);
         state.regions = regions;
         Ok(())
@@ -112,6 +116,12 @@ impl GuestMemory {
     pub fn table(&self) -> &Table {
         // SAFETY: a table is published before the memory is handed out, and lives as long as it.
         unsafe { &*self.table.load(Ordering::Acquire) }
+    }
+
+    /// How often the regions have changed, where it is kept: whoever reads it before the table can
+    /// tell later whether that table is out of date.
+    pub fn generation(&self) -> &AtomicU64 {
+        &self.generation
     }
 
     /// References to all regions, in ascending order.

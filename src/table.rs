@@ -18,16 +18,16 @@ const MAX_CHUNKS: u64 = 64 << 10;
 /// Chunks in a map that cannot have a chunk boundary at each region's start anyway.
 const MIN_BOUND: u64 = 4 << 10;
 /// Set in [`Chunk::delta`] for a read-only region; host and guest pages leave the bit free.
-const READ_ONLY: u64 = 1;
+pub const READ_ONLY: u64 = 1;
 
-/// What the flat map tells of a chunk. Its layout is part of the inline path's contract.
+/// What the flat map tells of a chunk. The inline path reads it too.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Chunk {
     /// First guest address past the region; 0 when the chunk starts in a hole.
-    end: u64,
+    pub end: u64,
     /// Host address minus guest address, plus [`READ_ONLY`].
-    delta: u64,
+    pub delta: u64,
 }
 
 /// A region as the table sees it.
@@ -37,6 +37,15 @@ pub struct Entry {
     host: *mut u8,
     read_only: bool,
     region: NonNull<MemoryRegion>,
+}
+
+/// A table's flat map. What looks up often takes it by value, so that it stays in registers.
+#[derive(Clone, Copy, Debug)]
+pub struct FlatMap<'a> {
+    /// An entry for each chunk of guest addresses from 0 on.
+    pub chunks: &'a [Chunk],
+    /// A chunk is 2^shift bytes.
+    pub shift: u32,
 }
 
 /// The regions of a memory at one moment.
@@ -90,6 +99,34 @@ impl Entry {
     }
 }
 
+impl FlatMap<'_> {
+    /// What is known of `len` bytes: where one region holds them all, host address minus guest
+    /// address with [`READ_ONLY`].
+    #[inline(always)]
+    fn find(self, addr: u64, len: u64) -> Option<u64> {
+        // The shift is below 64; this spares a check of it.
+        let chunk = self.chunks.get(addr.wrapping_shr(self.shift) as usize)?;
+        let room = chunk.end.saturating_sub(addr);
+        // No bytes wrap to more than any room.
+        (len.wrapping_sub(1) < room).then_some(chunk.delta)
+    }
+
+    /// The host address of `len` bytes to read, where it is known that one region holds them.
+    /// `None` also for no bytes: whoever gets it asks [`Table::readable`].
+    #[inline(always)]
+    pub fn readable(self, addr: u64, len: u64) -> Option<*mut u8> {
+        let delta = self.find(addr, len)?;
+        Some(apply_delta(addr, delta & !READ_ONLY) as *mut u8)
+    }
+
+    /// As [`FlatMap::readable`], to write.
+    #[inline(always)]
+    pub fn writable(self, addr: u64, len: u64) -> Option<*mut u8> {
+        let delta = self.find(addr, len)?;
+        (delta & READ_ONLY == 0).then(|| apply_delta(addr, delta) as *mut u8)
+    }
+}
+
 impl Table {
     /// The table of `entries`, which must not overlap and be in ascending order.
     pub fn new(entries: Vec<Entry>) -> Result<Self> {
@@ -108,34 +145,10 @@ impl Table {
         &self.entries
     }
 
-    /// The flat map's answer: the bytes from `addr` to the end of its region, and host address
-    /// minus guest address with [`READ_ONLY`]. No bytes when the map does not know.
+    /// The flat map.
     #[inline(always)]
-    fn flat(&self, addr: u64) -> (u64, u64) {
-        // The shift is below 64; this spares a check of it.
-        let index = addr.wrapping_shr(self.shift) as usize;
-        match self.chunks.get(index) {
-            Some(chunk) => (chunk.end.saturating_sub(addr), chunk.delta),
-            None => (0, 0),
-        }
-    }
-
-    /// The host address of `len` bytes to read, where the flat map knows that one region holds
-    /// them. `None` also for no bytes: whoever gets it asks [`Table::readable`].
-    #[inline(always)]
-    pub fn flat_readable(&self, addr: u64, len: u64) -> Option<*mut u8> {
-        let (room, delta) = self.flat(addr);
-        // No bytes wrap to more than any room: one comparison for size, range and hole.
-        let inside = len.wrapping_sub(1) < room;
-        inside.then(|| apply_delta(addr, delta & !READ_ONLY) as *mut u8)
-    }
-
-    /// As [`Table::flat_readable`], to write.
-    #[inline(always)]
-    pub fn flat_writable(&self, addr: u64, len: u64) -> Option<*mut u8> {
-        let (room, delta) = self.flat(addr);
-        let inside = len.wrapping_sub(1) < room && delta & READ_ONLY == 0;
-        inside.then(|| apply_delta(addr, delta) as *mut u8)
+    pub fn flat(&self) -> FlatMap<'_> {
+        FlatMap { chunks: &self.chunks, shift: self.shift }
     }
 
     /// The region that holds `addr`.

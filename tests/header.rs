@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// The files of `src/ffi/` that declare something, in the order of the header's sections.
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 15] = [
     "version",
     "status",
     "region",
@@ -17,6 +17,8 @@ const SECTIONS: [&str; 13] = [
     "access",
     "value",
     "transfer",
+    "view",
+    "view_value",
     "policy",
     "snapshot",
     "image",
@@ -114,7 +116,8 @@ fn generate() -> String {
         text += join_short_comments(&declarations(section)).trim();
         text += "\n";
     }
-    text + "\n#ifdef __cplusplus\n}\n#endif\n\n#endif /* GUESTMEM_H */\n"
+    text += "\n#ifdef __cplusplus\n}\n#endif\n\n";
+    text + "#include \"guestmem_inline.h\"\n\n#endif /* GUESTMEM_H */\n"
 }
 
 #[test]

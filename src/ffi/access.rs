@@ -293,7 +293,7 @@ unsafe fn reading(
     // SAFETY: `len` bytes are in the mapping, by the map, and in the caller's buffer.
     unsafe {
         if let Ok(mem) = memory(mem)
-            && let Some(host) = mem.table().flat_readable(addr, len as u64)
+            && let Some(host) = mem.table().flat().readable(addr, len as u64)
             && !buf.is_null()
         {
             volatile::copy_from_guest(buf.cast(), host, len);
@@ -322,7 +322,7 @@ unsafe fn writing(
     // SAFETY: `len` bytes are in the mapping, by the map, and in the caller's buffer.
     unsafe {
         if let Ok(mem) = memory(mem)
-            && let Some(host) = mem.table().flat_writable(addr, len as u64)
+            && let Some(host) = mem.table().flat().writable(addr, len as u64)
             && !buf.is_null()
         {
             volatile::copy_to_guest(host, buf.cast(), len);

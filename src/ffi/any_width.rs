@@ -89,9 +89,9 @@ pub(super) unsafe fn load<W: Word + Default>(
     // SAFETY: as in `read`.
     unsafe {
         if let Some(host) = flat_readable::<W>(mem, addr)
-            && let Some(order) = load_order(order)
             && host.is_aligned()
             && !out.is_null()
+            && let Some(order) = load_order(order)
         {
             out.write(W::load_ordered(host, order));
             return GUESTMEM_OK;
@@ -112,8 +112,8 @@ pub(super) unsafe fn store<W: Word>(
     // SAFETY: as in `write`.
     unsafe {
         if let Some(host) = flat_writable::<W>(mem, addr)
-            && let Some(order) = store_order(order)
             && host.is_aligned()
+            && let Some(order) = store_order(order)
         {
             W::store_ordered(host, value, order);
             return GUESTMEM_OK;
@@ -174,14 +174,14 @@ unsafe fn output<W: Word + Default>(
 unsafe fn flat_readable<W: Word>(mem: *const guestmem, addr: u64) -> Option<*mut W> {
     // SAFETY: the caller keeps to the manual for its handle.
     let mem = unsafe { memory(mem).ok()? };
-    Some(mem.table().flat_readable(addr, size_of::<W>() as u64)?.cast())
+    Some(mem.table().flat().readable(addr, size_of::<W>() as u64)?.cast())
 }
 
 #[inline(always)]
 unsafe fn flat_writable<W: Word>(mem: *const guestmem, addr: u64) -> Option<*mut W> {
     // SAFETY: the caller keeps to the manual for its handle.
     let mem = unsafe { memory(mem).ok()? };
-    Some(mem.table().flat_writable(addr, size_of::<W>() as u64)?.cast())
+    Some(mem.table().flat().writable(addr, size_of::<W>() as u64)?.cast())
 }
 
 fn about<W>(addr: u64) -> Option<(u64, u64)> {
@@ -190,7 +190,8 @@ fn about<W>(addr: u64) -> Option<(u64, u64)> {
 
 const BAD_ORDER: Error = Error::InvalidArgument("the access cannot have that memory order");
 
-fn load_order(order: u32) -> Option<LoadOrder> {
+#[inline(always)]
+pub(super) fn load_order(order: u32) -> Option<LoadOrder> {
     match order {
         GUESTMEM_RELAXED => Some(LoadOrder::Relaxed),
         GUESTMEM_ACQUIRE => Some(LoadOrder::Acquire),
@@ -199,7 +200,8 @@ fn load_order(order: u32) -> Option<LoadOrder> {
     }
 }
 
-fn store_order(order: u32) -> Option<StoreOrder> {
+#[inline(always)]
+pub(super) fn store_order(order: u32) -> Option<StoreOrder> {
     match order {
         GUESTMEM_RELAXED => Some(StoreOrder::Relaxed),
         GUESTMEM_RELEASE => Some(StoreOrder::Release),

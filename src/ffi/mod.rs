@@ -84,6 +84,7 @@
 
 pub mod access;
 mod any_width;
+mod chain;
 pub mod image;
 pub mod memory;
 pub mod policy;
@@ -96,6 +97,8 @@ pub mod transfer;
 pub mod translate;
 pub mod value;
 pub mod version;
+pub mod view;
+pub mod view_value;
 
 use crate::alloc::vec_of;
 use crate::error::{self, About, Error, Failure, Result};

@@ -31,7 +31,7 @@ impl guestmem_slice {
     ///
     /// # Safety
     /// The slice is live.
-    unsafe fn bytes(self) -> VolatileSlice {
+    pub(super) unsafe fn bytes(self) -> VolatileSlice {
         let len = if self.addr.is_null() { 0 } else { self.len };
         // SAFETY: live by contract.
         unsafe { VolatileSlice::new(self.addr.cast(), len) }

@@ -4,12 +4,11 @@
 //! Host pointers stay valid while the memory lives. A pointer is handed out only together with
 //! a length that was checked; guestmem_get_host_address() checks a single byte.
 
+use super::chain::{any_chain, short_chain};
 use super::memory::{guestmem, guestmem_range};
 use super::slice::guestmem_slice;
 use super::status::GUESTMEM_OK;
-use super::{call, call_about, memory, required, required_buffer, set};
-use crate::error::{About, Error, Result};
-use crate::table::{Span, Table};
+use super::{call, memory, required, set};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
@@ -71,7 +70,7 @@ unsafe fn translate_one(
     // SAFETY: by contract.
     unsafe {
         if let Ok(mem) = memory(mem)
-            && let Some(host) = mem.table().flat_readable(addr, size)
+            && let Some(host) = mem.table().flat().readable(addr, size)
             && !out.is_null()
         {
             out.write(host.cast());
@@ -231,7 +230,7 @@ pub unsafe extern "C" fn guestmem_get_slice(
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         if let Ok(mem) = memory(mem)
-            && let Some(host) = mem.table().flat_readable(addr, len as u64)
+            && let Some(host) = mem.table().flat().readable(addr, len as u64)
             && !out.is_null()
         {
             out.write(guestmem_slice { addr: host.cast(), len });
@@ -276,13 +275,10 @@ pub unsafe extern "C" fn guestmem_get_slices(
     let range = guestmem_range { guest_addr: addr, size: len };
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
-        set(count, 0);
-        call(Some((addr, len)), || {
-            let mem = memory(mem)?;
-            required_buffer(out, cap)?;
-            required(count)?;
-            chain(mem.table(), &raw const range, 1, out, cap, count, &About::default())
-        })
+        if short_chain(mem, &raw const range, 1, out, cap, count).is_some() {
+            return GUESTMEM_OK;
+        }
+        any_chain(mem, &raw const range, 1, out, cap, count)
     }
 }
 
@@ -316,67 +312,9 @@ pub unsafe extern "C" fn guestmem_translate(
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
-        set(count, 0);
-        let about = About::default();
-        call_about(&about, || {
-            let mem = memory(mem)?;
-            required_buffer(ranges, n)?;
-            required_buffer(out, cap)?;
-            required(count)?;
-            chain(mem.table(), ranges, n, out, cap, count, &about)
-        })
-    }
-}
-
-/// Checks all ranges, then writes their slices. `about` is left with the range that was refused.
-///
-/// # Safety
-/// `ranges` can be read for `n`, `out` written for `cap` and `count` for one.
-unsafe fn chain(
-    table: &Table,
-    ranges: *const guestmem_range,
-    n: usize,
-    out: *mut guestmem_slice,
-    cap: usize,
-    count: *mut usize,
-    about: &About,
-) -> Result<()> {
-    let mut needed = 0;
-    for index in 0..n {
-        // SAFETY: within the caller's array.
-        let range = unsafe { ranges.add(index).read_unaligned() };
-        about.set(Some((range.guest_addr, range.size)));
-        needed += span_of(table, range)?.slice_count();
-    }
-    // SAFETY: writable by contract.
-    unsafe { count.write(needed) };
-    if needed > cap {
-        return Err(Error::too_large("the array has no room for all slices"));
-    }
-    let mut next = 0;
-    for index in 0..n {
-        // SAFETY: within the caller's array.
-        let range = unsafe { ranges.add(index).read_unaligned() };
-        for slice in span_of(table, range)?.slices() {
-            if next == cap {
-                // SAFETY: writable by contract.
-                unsafe { count.write(0) };
-                return Err(Error::InvalidArgument("the ranges changed during the call"));
-            }
-            // SAFETY: below the capacity that the caller gave.
-            unsafe { out.add(next).write(guestmem_slice::of(slice)) };
-            next += 1;
+        if short_chain(mem, ranges, n, out, cap, count).is_some() {
+            return GUESTMEM_OK;
         }
+        any_chain(mem, ranges, n, out, cap, count)
     }
-    // SAFETY: writable by contract.
-    unsafe { count.write(next) };
-    Ok(())
-}
-
-fn span_of(table: &Table, range: guestmem_range) -> Result<Span<'_>> {
-    if range.size == 0 {
-        table.find(range.guest_addr)?;
-        return Err(Error::InvalidSize);
-    }
-    table.span(range.guest_addr, range.size, false)
 }

@@ -144,7 +144,7 @@ fn check_layout(base: u64, layout: &[(u64, u64)], top: u64, read_only: u8) {
         for len in [u64::MAX, u64::MAX - addr, 1 << 63] {
             assert!(table.readable(base + addr, len).is_err());
             assert!(table.span(base + addr, len, false).is_err());
-            assert_eq!(table.flat_readable(base + addr, len), None);
+            assert_eq!(table.flat().readable(base + addr, len), None);
         }
     }
 }
@@ -167,7 +167,7 @@ fn check_range(table: &Table, oracle: &Oracle, range: &Range) {
         false => readable,
     };
     assert_eq!(table.writable(at, len), writable);
-    let (flat, flat_writable) = (table.flat_readable(at, len), table.flat_writable(at, len));
+    let (flat, flat_writable) = (table.flat().readable(at, len), table.flat().writable(at, len));
     if oracle.base == 0 {
         // The map has a boundary wherever a region has one, so it knows everything.
         assert_eq!((flat, flat_writable), (readable.ok(), writable.ok()));
@@ -269,15 +269,15 @@ fn the_flat_map_knows_all_where_it_can() {
     let exact = table(0, &[(0, 3 * gib), (4 * gib, 5 * gib)], 0);
     assert_eq!((exact.shift, exact.chunks.len()), (30, 5));
     for addr in [0, 3 * gib - 1, 4 * gib, 5 * gib - 1] {
-        assert!(exact.flat_readable(addr, 1).is_some());
+        assert!(exact.flat().readable(addr, 1).is_some());
     }
     // A small ROM below 4 GiB beside much RAM: chunks are wider than the ROM.
     let rom = 4 * gib - (256 << 10);
     let wide = table(0, &[(0, 3 * gib), (rom, 4 * gib), (4 * gib, 1024 * gib)], 0);
     assert!(wide.chunks.len() <= MAX_CHUNKS as usize);
-    assert_eq!(wide.flat_readable(rom, 1), None);
+    assert_eq!(wide.flat().readable(rom, 1), None);
     assert_eq!(wide.readable(rom, 256 << 10), Ok(host_of(rom, 1)));
-    assert!(wide.flat_readable(500 * gib + 5, 4096).is_some());
+    assert!(wide.flat().readable(500 * gib + 5, 4096).is_some());
 }
 
 #[test]

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * The inline path of libguestmem: section 7 of guestmem.h, which includes this file.
+ *
+ * A translation or access costs a load and a comparison in the caller's own code. Only addresses that
+ * the view's flat map does not know lead to a call, of the exported twin (`_fn`), which knows all
+ * regions. Guest memory is read and written by single accesses, as everywhere in the library.
+ *
+ * For C99 and C++11 up, by gcc and clang, on 64-bit processors.
+ */
+
+#ifndef GUESTMEM_INLINE_H
+#define GUESTMEM_INLINE_H
+
+#include "guestmem.h"
+
+/**
+ * What precedes each definition here. Define it before including to have something else, such as
+ * `extern inline` in the one C unit that is to hold external definitions.
+ */
+#ifndef GUESTMEM_INLINE
+#define GUESTMEM_INLINE static inline
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * Tells whether a view shows the regions that its memory has now. Any thread.
+ *
+ * @param view  a view.
+ * @param mem   the memory that it is of.
+ * @return True when no region came or went since the view was fetched; false also for a view of
+ *   another memory.
+ */
+GUESTMEM_INLINE bool guestmem_view_is_current(const struct guestmem_view *view,
+                                              const struct guestmem *mem);
+
+/**
+ * Translates a range within one region. Read-only regions too: the pointer must not be written
+ * through then. Any thread.
+ *
+ * @param view  a view of a memory that lives.
+ * @param addr  first guest address.
+ * @param len   bytes.
+ * @return The host address of the first byte; NULL when len is 0 or the range is not within one
+ *   region.
+ */
+GUESTMEM_INLINE void *guestmem_view_ptr(const struct guestmem_view *view, uint64_t addr,
+                                        uint64_t len);
+
+/**
+ * Reads a value at any alignment, as guestmem_read_u8() and its like. Any thread.
+ *
+ * @param view  a view of a memory that lives.
+ * @param addr  guest address.
+ * @param out   the value; 0 where false is returned.
+ * @return False when the value is not within one region.
+ */
+GUESTMEM_INLINE bool guestmem_view_read_u8(const struct guestmem_view *view, uint64_t addr,
+                                           uint8_t *out);
+/** @copydoc guestmem_view_read_u8 */
+GUESTMEM_INLINE bool guestmem_view_read_u16(const struct guestmem_view *view, uint64_t addr,
+                                            uint16_t *out);
+/** @copydoc guestmem_view_read_u8 */
+GUESTMEM_INLINE bool guestmem_view_read_u32(const struct guestmem_view *view, uint64_t addr,
+                                            uint32_t *out);
+/** @copydoc guestmem_view_read_u8 */
+GUESTMEM_INLINE bool guestmem_view_read_u64(const struct guestmem_view *view, uint64_t addr,
+                                            uint64_t *out);
+
+/**
+ * Writes a value at any alignment, as guestmem_write_u8() and its like. Any thread.
+ *
+ * @param view   a view of a memory that lives.
+ * @param addr   guest address.
+ * @param value  the value.
+ * @return False when the value is not within one region, or that is read-only.
+ */
+GUESTMEM_INLINE bool guestmem_view_write_u8(const struct guestmem_view *view, uint64_t addr,
+                                            uint8_t value);
+/** @copydoc guestmem_view_write_u8 */
+GUESTMEM_INLINE bool guestmem_view_write_u16(const struct guestmem_view *view, uint64_t addr,
+                                             uint16_t value);
+/** @copydoc guestmem_view_write_u8 */
+GUESTMEM_INLINE bool guestmem_view_write_u32(const struct guestmem_view *view, uint64_t addr,
+                                             uint32_t value);
+/** @copydoc guestmem_view_write_u8 */
+GUESTMEM_INLINE bool guestmem_view_write_u64(const struct guestmem_view *view, uint64_t addr,
+                                             uint64_t value);
+
+/**
+ * Reads a naturally aligned value atomically, as guestmem_load_u8() and its like. Any thread.
+ *
+ * @param view   a view of a memory that lives.
+ * @param addr   guest address, a multiple of the value's size.
+ * @param order  GUESTMEM_RELAXED, _ACQUIRE or _SEQ_CST; a constant costs nothing.
+ * @param out    the value; 0 where false is returned.
+ * @return False when the value is not within one region or not aligned, or for another order.
+ */
+GUESTMEM_INLINE bool guestmem_view_load_u8(const struct guestmem_view *view, uint64_t addr,
+                                           uint32_t order, uint8_t *out);
+/** @copydoc guestmem_view_load_u8 */
+GUESTMEM_INLINE bool guestmem_view_load_u16(const struct guestmem_view *view, uint64_t addr,
+                                            uint32_t order, uint16_t *out);
+/** @copydoc guestmem_view_load_u8 */
+GUESTMEM_INLINE bool guestmem_view_load_u32(const struct guestmem_view *view, uint64_t addr,
+                                            uint32_t order, uint32_t *out);
+/** @copydoc guestmem_view_load_u8 */
+GUESTMEM_INLINE bool guestmem_view_load_u64(const struct guestmem_view *view, uint64_t addr,
+                                            uint32_t order, uint64_t *out);
+
+/**
+ * Writes a naturally aligned value atomically, as guestmem_store_u8() and its like. Any thread.
+ *
+ * @param view   a view of a memory that lives.
+ * @param addr   guest address, a multiple of the value's size.
+ * @param value  the value.
+ * @param order  GUESTMEM_RELAXED, _RELEASE or _SEQ_CST; a constant costs nothing.
+ * @return False when the value is not within one region or not aligned, when the region is
+ *   read-only, or for another order.
+ */
+GUESTMEM_INLINE bool guestmem_view_store_u8(const struct guestmem_view *view, uint64_t addr,
+                                            uint8_t value, uint32_t order);
+/** @copydoc guestmem_view_store_u8 */
+GUESTMEM_INLINE bool guestmem_view_store_u16(const struct guestmem_view *view, uint64_t addr,
+                                             uint16_t value, uint32_t order);
+/** @copydoc guestmem_view_store_u8 */
+GUESTMEM_INLINE bool guestmem_view_store_u32(const struct guestmem_view *view, uint64_t addr,
+                                             uint32_t value, uint32_t order);
+/** @copydoc guestmem_view_store_u8 */
+GUESTMEM_INLINE bool guestmem_view_store_u64(const struct guestmem_view *view, uint64_t addr,
+                                             uint64_t value, uint32_t order);
+
+/**
+ * Reads a naturally aligned value of a slice atomically: an index of a ring, say, that was
+ * translated once. Any thread.
+ *
+ * @param s       a live slice.
+ * @param offset  bytes from its start.
+ * @param order   GUESTMEM_RELAXED, _ACQUIRE or _SEQ_CST; a constant costs nothing.
+ * @param out     the value; 0 where false is returned.
+ * @return False when the value is not within the slice or not aligned, or for another order.
+ */
+GUESTMEM_INLINE bool guestmem_slice_load_u8(struct guestmem_slice s, size_t offset, uint32_t order,
+                                            uint8_t *out);
+/** @copydoc guestmem_slice_load_u8 */
+GUESTMEM_INLINE bool guestmem_slice_load_u16(struct guestmem_slice s, size_t offset,
+                                             uint32_t order, uint16_t *out);
+/** @copydoc guestmem_slice_load_u8 */
+GUESTMEM_INLINE bool guestmem_slice_load_u32(struct guestmem_slice s, size_t offset,
+                                             uint32_t order, uint32_t *out);
+/** @copydoc guestmem_slice_load_u8 */
+GUESTMEM_INLINE bool guestmem_slice_load_u64(struct guestmem_slice s, size_t offset,
+                                             uint32_t order, uint64_t *out);
+
+/**
+ * Writes a naturally aligned value of a slice atomically. Any thread.
+ *
+ * @param s       a live slice, not of a read-only region.
+ * @param offset  bytes from its start.
+ * @param value   the value.
+ * @param order   GUESTMEM_RELAXED, _RELEASE or _SEQ_CST; a constant costs nothing.
+ * @return False when the value is not within the slice or not aligned, or for another order.
+ */
+GUESTMEM_INLINE bool guestmem_slice_store_u8(struct guestmem_slice s, size_t offset, uint8_t value,
+                                             uint32_t order);
+/** @copydoc guestmem_slice_store_u8 */
+GUESTMEM_INLINE bool guestmem_slice_store_u16(struct guestmem_slice s, size_t offset,
+                                              uint16_t value, uint32_t order);
+/** @copydoc guestmem_slice_store_u8 */
+GUESTMEM_INLINE bool guestmem_slice_store_u32(struct guestmem_slice s, size_t offset,
+                                              uint32_t value, uint32_t order);
+/** @copydoc guestmem_slice_store_u8 */
+GUESTMEM_INLINE bool guestmem_slice_store_u64(struct guestmem_slice s, size_t offset,
+                                              uint64_t value, uint32_t order);
+
+/* ---- What follows is how, no part of the interface. ---- */
+
+/** @cond */
+
+/* The library asserts the same of its own. */
+#ifdef __cplusplus
+#define GUESTMEM_INLINE_ASSERT(condition) static_assert(condition, #condition)
+#else
+#define GUESTMEM_INLINE_ASSERT(condition) __extension__ _Static_assert(condition, #condition)
+#endif
+#define GUESTMEM_INLINE_OFFSET(type, field, offset)                                               \
+    GUESTMEM_INLINE_ASSERT(offsetof(struct type, field) == (offset))
+GUESTMEM_INLINE_ASSERT(sizeof(void *) == 8);
+GUESTMEM_INLINE_ASSERT(sizeof(struct guestmem_chunk) == 16);
+GUESTMEM_INLINE_OFFSET(guestmem_chunk, end, 0);
+GUESTMEM_INLINE_OFFSET(guestmem_chunk, delta, 8);
+GUESTMEM_INLINE_ASSERT(sizeof(struct guestmem_view) == 56);
+GUESTMEM_INLINE_OFFSET(guestmem_view, chunks, 0);
+GUESTMEM_INLINE_OFFSET(guestmem_view, count, 8);
+GUESTMEM_INLINE_OFFSET(guestmem_view, shift, 16);
+GUESTMEM_INLINE_OFFSET(guestmem_view, generation, 24);
+GUESTMEM_INLINE_OFFSET(guestmem_view, live_generation, 32);
+GUESTMEM_INLINE_OFFSET(guestmem_view, mem, 40);
+GUESTMEM_INLINE_OFFSET(guestmem_view, table, 48);
+#undef GUESTMEM_INLINE_OFFSET
+#undef GUESTMEM_INLINE_ASSERT
+
+#define GUESTMEM_INLINE_LIKELY(condition) __builtin_expect(!!(condition), 1)
+
+GUESTMEM_INLINE bool guestmem_view_is_current(const struct guestmem_view *view,
+                                              const struct guestmem *mem)
+{
+    return view->mem == mem && view->live_generation != NULL &&
+           __atomic_load_n(view->live_generation, __ATOMIC_ACQUIRE) == view->generation;
+}
+
+/* Finds the host address where the flat map knows that one region holds all of len bytes, not none,
+ * and may be written if that is asked. */
+GUESTMEM_INLINE bool guestmem_inline_find(const struct guestmem_view *view, uint64_t addr,
+                                          uint64_t len, bool write, void **host)
+{
+    uint64_t index = addr >> view->shift, room;
+    const struct guestmem_chunk *chunk;
+    if (!GUESTMEM_INLINE_LIKELY(index < view->count)) return false;
+    chunk = &view->chunks[index];
+    room = chunk->end - addr;
+    /* Past the end it wraps, and no bytes wrap to more than any room. */
+    if (!GUESTMEM_INLINE_LIKELY(room <= chunk->end)) return false;
+    if (!GUESTMEM_INLINE_LIKELY(len - 1 < room)) return false;
+    if (write && !GUESTMEM_INLINE_LIKELY((chunk->delta & 1) == 0)) return false;
+    *host = (void *)(uintptr_t)(addr + (write ? chunk->delta : chunk->delta & ~(uint64_t)1));
+    return true;
+}
+
+/* Finds the host address of len bytes in a slice. */
+GUESTMEM_INLINE bool guestmem_inline_within(struct guestmem_slice s, size_t offset, size_t len,
+                                            void **host)
+{
+    if (!GUESTMEM_INLINE_LIKELY(offset <= s.len)) return false;
+    if (!GUESTMEM_INLINE_LIKELY(len <= s.len - offset)) return false;
+    if (!GUESTMEM_INLINE_LIKELY(s.addr != NULL)) return false;
+    *host = (void *)((uintptr_t)s.addr + offset);
+    return true;
+}
+
+GUESTMEM_INLINE void *guestmem_view_ptr(const struct guestmem_view *view, uint64_t addr,
+                                        uint64_t len)
+{
+    void *host;
+    if (GUESTMEM_INLINE_LIKELY(guestmem_inline_find(view, addr, len, false, &host))) return host;
+    return guestmem_view_ptr_fn(view, addr, len);
+}
+
+/* The functions for values of one width. Guest bytes may be of any type to the host, and values that
+ * are not aligned still move by one access. The twins give their value to a variable of ours, so that
+ * the caller's can stay in a register. */
+#define GUESTMEM_INLINE_WIDTH(WIDTH)                                                              \
+    typedef __attribute__((may_alias)) uint##WIDTH##_t guestmem_inline_u##WIDTH;                  \
+    typedef __attribute__((may_alias, aligned(1))) uint##WIDTH##_t guestmem_inline_any_u##WIDTH;  \
+                                                                                                  \
+    GUESTMEM_INLINE bool guestmem_view_read_u##WIDTH(const struct guestmem_view *view,            \
+                                                     uint64_t addr, uint##WIDTH##_t *out)         \
+    {                                                                                             \
+        void *host;                                                                               \
+        uint##WIDTH##_t value;                                                                    \
+        bool found;                                                                               \
+        if (out == NULL) return false;                                                            \
+        if (GUESTMEM_INLINE_LIKELY(                                                               \
+                guestmem_inline_find(view, addr, WIDTH / 8, false, &host))) {                     \
+            *out = *(const volatile guestmem_inline_any_u##WIDTH *)host;                          \
+            return true;                                                                          \
+        }                                                                                         \
+        found = guestmem_view_read_u##WIDTH##_fn(view, addr, &value);                             \
+        *out = value;                                                                             \
+        return found;                                                                             \
+    }                                                                                             \
+                                                                                                  \
+    GUESTMEM_INLINE bool guestmem_view_write_u##WIDTH(const struct guestmem_view *view,           \
+                                                      uint64_t addr, uint##WIDTH##_t value)       \
+    {                                                                                             \
+        void *host;                                                                               \
+        if (!GUESTMEM_INLINE_LIKELY(guestmem_inline_find(view, addr, WIDTH / 8, true, &host)))    \
+            return guestmem_view_write_u##WIDTH##_fn(view, addr, value);                          \
+        *(volatile guestmem_inline_any_u##WIDTH *)host = value;                                   \
+        return true;                                                                              \
+    }                                                                                             \
+                                                                                                  \
+    GUESTMEM_INLINE bool guestmem_inline_load_u##WIDTH(const void *host, uint32_t order,          \
+                                                       uint##WIDTH##_t *out)                      \
+    {                                                                                             \
+        const guestmem_inline_u##WIDTH *word = (const guestmem_inline_u##WIDTH *)host;            \
+        if (GUESTMEM_INLINE_LIKELY((uintptr_t)host % (WIDTH / 8) == 0)) {                         \
+            switch (order) {                                                                      \
+            case GUESTMEM_RELAXED: *out = __atomic_load_n(word, __ATOMIC_RELAXED); return true;   \
+            case GUESTMEM_ACQUIRE: *out = __atomic_load_n(word, __ATOMIC_ACQUIRE); return true;   \
+            case GUESTMEM_SEQ_CST: *out = __atomic_load_n(word, __ATOMIC_SEQ_CST); return true;   \
+            default: break;                                                                       \
+            }                                                                                     \
+        }                                                                                         \
+        *out = 0;                                                                                 \
+        return false;                                                                             \
+    }                                                                                             \
+                                                                                                  \
+    GUESTMEM_INLINE bool guestmem_inline_store_u##WIDTH(void *host, uint##WIDTH##_t value,        \
+                                                        uint32_t order)                           \
+    {                                                                                             \
+        guestmem_inline_u##WIDTH *word = (guestmem_inline_u##WIDTH *)host;                        \
+        if (!GUESTMEM_INLINE_LIKELY((uintptr_t)host % (WIDTH / 8) == 0)) return false;            \
+        switch (order) {                                                                          \
+        case GUESTMEM_RELAXED: __atomic_store_n(word, value, __ATOMIC_RELAXED); return true;      \
+        case GUESTMEM_RELEASE: __atomic_store_n(word, value, __ATOMIC_RELEASE); return true;      \
+        case GUESTMEM_SEQ_CST: __atomic_store_n(word, value, __ATOMIC_SEQ_CST); return true;      \
+        default: return false;                                                                    \
+        }                                                                                         \
+    }                                                                                             \
+                                                                                                  \
+    GUESTMEM_INLINE bool guestmem_view_load_u##WIDTH(const struct guestmem_view *view,            \
+                                                     uint64_t addr, uint32_t order,               \
+                                                     uint##WIDTH##_t *out)                        \
+    {                                                                                             \
+        void *host;                                                                               \
+        uint##WIDTH##_t value;                                                                    \
+        bool found;                                                                               \
+        if (out == NULL) return false;                                                            \
+        if (GUESTMEM_INLINE_LIKELY(                                                               \
+                guestmem_inline_find(view, addr, WIDTH / 8, false, &host)))                       \
+            return guestmem_inline_load_u##WIDTH(host, order, out);                               \
+        found = guestmem_view_load_u##WIDTH##_fn(view, addr, order, &value);                      \
+        *out = value;                                                                             \
+        return found;                                                                             \
+    }                                                                                             \
+                                                                                                  \
+    GUESTMEM_INLINE bool guestmem_view_store_u##WIDTH(const struct guestmem_view *view,           \
+                                                      uint64_t addr, uint##WIDTH##_t value,       \
+                                                      uint32_t order)                             \
+    {                                                                                             \
+        void *host;                                                                               \
+        if (!GUESTMEM_INLINE_LIKELY(guestmem_inline_find(view, addr, WIDTH / 8, true, &host)))    \
+            return guestmem_view_store_u##WIDTH##_fn(view, addr, value, order);                   \
+        return guestmem_inline_store_u##WIDTH(host, value, order);                                \
+    }                                                                                             \
+                                                                                                  \
+    GUESTMEM_INLINE bool guestmem_slice_load_u##WIDTH(struct guestmem_slice s, size_t offset,     \
+                                                      uint32_t order, uint##WIDTH##_t *out)       \
+    {                                                                                             \
+        void *host;                                                                               \
+        if (out == NULL) return false;                                                            \
+        *out = 0;                                                                                 \
+        return guestmem_inline_within(s, offset, WIDTH / 8, &host) &&                             \
+               guestmem_inline_load_u##WIDTH(host, order, out);                                   \
+    }                                                                                             \
+                                                                                                  \
+    GUESTMEM_INLINE bool guestmem_slice_store_u##WIDTH(struct guestmem_slice s, size_t offset,    \
+                                                       uint##WIDTH##_t value, uint32_t order)     \
+    {                                                                                             \
+        void *host;                                                                               \
+        return guestmem_inline_within(s, offset, WIDTH / 8, &host) &&                             \
+               guestmem_inline_store_u##WIDTH(host, value, order);                                \
+    }
+
+GUESTMEM_INLINE_WIDTH(8)
+GUESTMEM_INLINE_WIDTH(16)
+GUESTMEM_INLINE_WIDTH(32)
+GUESTMEM_INLINE_WIDTH(64)
+#undef GUESTMEM_INLINE_WIDTH
+#undef GUESTMEM_INLINE_LIKELY
+
+/** @endcond */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* GUESTMEM_INLINE_H */

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! How `guestmem_translate` makes slices of ranges. Short chains in which each range lies in one
+//! region take the first way; everything else is sorted out by the second.
+
+use super::memory::{guestmem, guestmem_range};
+use super::slice::guestmem_slice;
+use super::{call_about, memory, required, required_buffer, set};
+use crate::error::{About, Error, Result};
+use crate::table::Table;
+use crate::volatile::VolatileSlice;
+use std::ffi::c_int;
+use std::mem::MaybeUninit;
+
+/// The most ranges on the first way: 1 KiB on the stack for what is overwritten.
+const SHORT: usize = 64;
+
+/// Answers where the flat map knows each range to lie in one region, or leaves everything as it
+/// was. Each range is looked at once.
+///
+/// # Safety
+/// `ranges` is NULL or can be read for `n`, `out` NULL or written for `cap` and `count` NULL or for
+/// one; for `mem` see `lend`.
+#[inline(always)]
+pub(super) unsafe fn short_chain(
+    mem: *const guestmem,
+    ranges: *const guestmem_range,
+    n: usize,
+    out: *mut guestmem_slice,
+    cap: usize,
+    count: *mut usize,
+) -> Option<()> {
+    // SAFETY: passed on.
+    let flat = unsafe { memory(mem) }.ok()?.table().flat();
+    if n > cap.min(SHORT) || ranges.is_null() || out.is_null() || count.is_null() {
+        return None;
+    }
+    let out = out.cast::<MaybeUninit<guestmem_slice>>();
+    let mut before = [const { MaybeUninit::uninit() }; SHORT];
+    for index in 0..n {
+        // SAFETY: within the caller's arrays, and `n` is no more than SHORT.
+        unsafe {
+            let range = ranges.add(index).read_unaligned();
+            let Some(host) = flat.readable(range.guest_addr, range.size) else {
+                before.as_ptr().copy_to_nonoverlapping(out, index);
+                return None;
+            };
+            *before.get_unchecked_mut(index) = out.add(index).read();
+            let slice = guestmem_slice { addr: host.cast(), len: range.size as usize };
+            out.add(index).write(MaybeUninit::new(slice));
+        }
+    }
+    // SAFETY: by contract.
+    unsafe { count.write(n) };
+    Some(())
+}
+
+/// Checks all ranges, then gives their slices.
+///
+/// # Safety
+/// As [`short_chain`].
+#[cold]
+#[inline(never)]
+pub(super) unsafe fn any_chain(
+    mem: *const guestmem,
+    ranges: *const guestmem_range,
+    n: usize,
+    out: *mut guestmem_slice,
+    cap: usize,
+    count: *mut usize,
+) -> c_int {
+    // SAFETY: by contract.
+    unsafe { set(count, 0) };
+    let about = About::default();
+    call_about(&about, || {
+        // SAFETY: by contract; the pointers are checked first.
+        unsafe {
+            let mem = memory(mem)?;
+            required_buffer(ranges, n)?;
+            required_buffer(out, cap)?;
+            required(count)?;
+            let needed = count_slices(mem.table(), ranges, n, &about)?;
+            count.write(needed);
+            if needed > cap {
+                return Err(Error::too_large("the array has no room for all slices"));
+            }
+            let given = give_slices(mem.table(), ranges, n, out, needed);
+            count.write(*given.as_ref().unwrap_or(&0));
+            given.map(|_| ())
+        }
+    })
+}
+
+/// `about` is left with the range that was refused.
+unsafe fn count_slices(
+    table: &Table,
+    ranges: *const guestmem_range,
+    n: usize,
+    about: &About,
+) -> Result<usize> {
+    let mut needed = 0;
+    for index in 0..n {
+        // SAFETY: within the caller's array.
+        let range = unsafe { ranges.add(index).read_unaligned() };
+        about.set(Some((range.guest_addr, range.size)));
+        each_slice(table, range, |_| {
+            needed += 1;
+            Ok(())
+        })?;
+    }
+    Ok(needed)
+}
+
+unsafe fn give_slices(
+    table: &Table,
+    ranges: *const guestmem_range,
+    n: usize,
+    out: *mut guestmem_slice,
+    room: usize,
+) -> Result<usize> {
+    let mut given = 0;
+    for index in 0..n {
+        // SAFETY: within the caller's array.
+        let range = unsafe { ranges.add(index).read_unaligned() };
+        each_slice(table, range, |slice| {
+            if given == room {
+                return Err(Error::InvalidArgument("the ranges changed during the call"));
+            }
+            // SAFETY: below the capacity that the caller gave.
+            unsafe { out.add(given).write(guestmem_slice::of(slice)) };
+            given += 1;
+            Ok(())
+        })?;
+    }
+    Ok(given)
+}
+
+#[inline(always)]
+fn each_slice(
+    table: &Table,
+    range: guestmem_range,
+    mut found: impl FnMut(VolatileSlice) -> Result<()>,
+) -> Result<()> {
+    if let Some(host) = table.flat().readable(range.guest_addr, range.size) {
+        // SAFETY: one region's mapping holds these bytes.
+        return found(unsafe { VolatileSlice::new(host, range.size as usize) });
+    }
+    if range.size == 0 {
+        table.find(range.guest_addr)?;
+        return Err(Error::InvalidSize);
+    }
+    table.span(range.guest_addr, range.size, false)?.slices().try_for_each(found)
+}
