@@ -1459,12 +1459,13 @@ int guestmem_write_from_memory_at(const struct guestmem *mem,
 
 /** An entry of the flat map: what is known of a chunk of guest addresses. */
 struct guestmem_chunk {
-    /** First guest address past the region that holds the chunk's first byte; 0 if none does. */
-    uint64_t end;
     /**
-     * Host address minus guest address in that region, modulo 2^64; bit 0 is set where the region
-     * is read-only.
+     * First guest address past the region that holds the chunk's first byte, the chunk's own start
+     * if none does. One less where the region is read-only, which bit 0 so tells: the region's last
+     * byte is not found here then.
      */
+    uint64_t end;
+    /** Host address minus guest address in that region, modulo 2^64. */
     uint64_t delta;
 };
 

@@ -221,12 +221,17 @@ GUESTMEM_INLINE bool guestmem_inline_find(const struct guestmem_view *view, uint
     const struct guestmem_chunk *chunk;
     if (!GUESTMEM_INLINE_LIKELY(index < view->count)) return false;
     chunk = &view->chunks[index];
+    /* In the chunk, but past the end, it is less than none. */
     room = chunk->end - addr;
-    /* Past the end it wraps, and no bytes wrap to more than any room. */
-    if (!GUESTMEM_INLINE_LIKELY(room <= chunk->end)) return false;
-    if (!GUESTMEM_INLINE_LIKELY(len - 1 < room)) return false;
-    if (write && !GUESTMEM_INLINE_LIKELY((chunk->delta & 1) == 0)) return false;
-    *host = (void *)(uintptr_t)(addr + (write ? chunk->delta : chunk->delta & ~(uint64_t)1));
+    if (__builtin_constant_p(len) && len - 1 < INT64_MAX) {
+        if (!GUESTMEM_INLINE_LIKELY((int64_t)room >= (int64_t)len)) return false;
+    } else {
+        if (!GUESTMEM_INLINE_LIKELY(room <= chunk->end)) return false;
+        /* No bytes wrap to more than any room. */
+        if (!GUESTMEM_INLINE_LIKELY(len - 1 < room)) return false;
+    }
+    if (write && !GUESTMEM_INLINE_LIKELY((chunk->end & 1) == 0)) return false;
+    *host = (void *)(uintptr_t)(addr + chunk->delta);
     return true;
 }
 

@@ -17,16 +17,17 @@ use std::ptr::NonNull;
 const MAX_CHUNKS: u64 = 64 << 10;
 /// Chunks in a map that cannot have a chunk boundary at each region's start anyway.
 const MIN_BOUND: u64 = 4 << 10;
-/// Set in [`Chunk::delta`] for a read-only region; host and guest pages leave the bit free.
+/// Set in [`Chunk::end`] of a read-only region.
 pub const READ_ONLY: u64 = 1;
 
 /// What the flat map tells of a chunk. The inline path reads it too.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Chunk {
-    /// First guest address past the region; 0 when the chunk starts in a hole.
+    /// First guest address past the region, one less for a read-only one: that is [`READ_ONLY`],
+    /// and leaves the last byte to the exact answer. Of a hole, the start of the chunk.
     pub end: u64,
-    /// Host address minus guest address, plus [`READ_ONLY`].
+    /// Host address minus guest address.
     pub delta: u64,
 }
 
@@ -100,30 +101,28 @@ impl Entry {
 }
 
 impl FlatMap<'_> {
-    /// What is known of `len` bytes: where one region holds them all, host address minus guest
-    /// address with [`READ_ONLY`].
+    /// What is known of `len` bytes: the chunk, where one region holds them all.
     #[inline(always)]
-    fn find(self, addr: u64, len: u64) -> Option<u64> {
+    fn find(self, addr: u64, len: u64) -> Option<Chunk> {
         // The shift is below 64; this spares a check of it.
         let chunk = self.chunks.get(addr.wrapping_shr(self.shift) as usize)?;
         let room = chunk.end.saturating_sub(addr);
         // No bytes wrap to more than any room.
-        (len.wrapping_sub(1) < room).then_some(chunk.delta)
+        (len.wrapping_sub(1) < room).then_some(*chunk)
     }
 
     /// The host address of `len` bytes to read, where it is known that one region holds them.
     /// `None` also for no bytes: whoever gets it asks [`Table::readable`].
     #[inline(always)]
     pub fn readable(self, addr: u64, len: u64) -> Option<*mut u8> {
-        let delta = self.find(addr, len)?;
-        Some(apply_delta(addr, delta & !READ_ONLY) as *mut u8)
+        Some(apply_delta(addr, self.find(addr, len)?.delta) as *mut u8)
     }
 
     /// As [`FlatMap::readable`], to write.
     #[inline(always)]
     pub fn writable(self, addr: u64, len: u64) -> Option<*mut u8> {
-        let delta = self.find(addr, len)?;
-        (delta & READ_ONLY == 0).then(|| apply_delta(addr, delta) as *mut u8)
+        let chunk = self.find(addr, len)?;
+        (chunk.end & READ_ONLY == 0).then(|| apply_delta(addr, chunk.delta) as *mut u8)
     }
 }
 
@@ -265,14 +264,17 @@ fn make_chunks(entries: &[Entry], shift: u32, count: u64) -> Result<Vec<Chunk>> 
         let start = index << shift;
         while rest.next_if(|entry| entry.range.end() <= start).is_some() {}
         let holder = rest.peek().filter(|entry| entry.range.contains(start));
-        chunks.push(holder.map_or(Chunk { end: 0, delta: 0 }, |entry| chunk_of(entry)));
+        chunks.push(holder.map_or(Chunk { end: start, delta: 0 }, |entry| chunk_of(entry)));
     }
     Ok(chunks)
 }
 
 fn chunk_of(entry: &Entry) -> Chunk {
-    let delta = host_delta(entry.host as u64, entry.range.start());
-    Chunk { end: entry.range.end(), delta: delta | if entry.read_only { READ_ONLY } else { 0 } }
+    Chunk {
+        // Regions end at pages: that takes the last byte away, and the bit is free otherwise.
+        end: entry.range.end() - if entry.read_only { READ_ONLY } else { 0 },
+        delta: host_delta(entry.host as u64, entry.range.start()),
+    }
 }
 
 /// A checked run of bytes through regions that touch.

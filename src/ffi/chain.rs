@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! How `guestmem_translate` makes slices of ranges. Short chains in which each range lies in one
-//! region take the first way; everything else is sorted out by the second.
+//! How slices are made of ranges: of a single one, of a short chain in which each range lies in
+//! one region, and, where something is different or wrong, of any.
 
 use super::memory::{guestmem, guestmem_range};
 use super::slice::guestmem_slice;
+use super::status::GUESTMEM_OK;
 use super::{call_about, memory, required, required_buffer, set};
 use crate::error::{About, Error, Result};
 use crate::table::Table;
@@ -11,17 +12,63 @@ use crate::volatile::VolatileSlice;
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 
-/// The most ranges on the first way: 1 KiB on the stack for what is overwritten.
-const SHORT: usize = 64;
+/// The most ranges in a short chain: 4 KiB on the stack for what is overwritten.
+const SHORT: usize = 256;
+
+/// Answers where the flat map knows the one range to lie in one region, or does nothing.
+///
+/// # Safety
+/// `range` is NULL or can be read, `out` NULL or written for `cap` and `count` NULL or for one; for
+/// `mem` see `lend`.
+#[inline(always)]
+pub(super) unsafe fn single(
+    mem: *const guestmem,
+    range: *const guestmem_range,
+    out: *mut guestmem_slice,
+    cap: usize,
+    count: *mut usize,
+) -> Option<()> {
+    // SAFETY: passed on.
+    let flat = unsafe { memory(mem) }.ok()?.table().flat();
+    if range.is_null() || out.is_null() || cap == 0 || count.is_null() {
+        return None;
+    }
+    // SAFETY: by contract.
+    unsafe {
+        let range = range.read_unaligned();
+        let addr = flat.readable(range.guest_addr, range.size)?.cast();
+        out.write(guestmem_slice { addr, len: range.size as usize });
+        count.write(1);
+    }
+    Some(())
+}
+
+/// A chain of any length, by the way that it needs.
+///
+/// # Safety
+/// `ranges` is NULL or can be read for `n`; the rest as for [`single`].
+#[inline(never)]
+pub(super) unsafe fn chain(
+    mem: *const guestmem,
+    ranges: *const guestmem_range,
+    n: usize,
+    out: *mut guestmem_slice,
+    cap: usize,
+    count: *mut usize,
+) -> c_int {
+    // SAFETY: passed on.
+    unsafe {
+        match short_chain(mem, ranges, n, out, cap, count) {
+            Some(()) => GUESTMEM_OK,
+            None => any_chain(mem, ranges, n, out, cap, count),
+        }
+    }
+}
 
 /// Answers where the flat map knows each range to lie in one region, or leaves everything as it
 /// was. Each range is looked at once.
-///
-/// # Safety
-/// `ranges` is NULL or can be read for `n`, `out` NULL or written for `cap` and `count` NULL or for
-/// one; for `mem` see `lend`.
 #[inline(always)]
-pub(super) unsafe fn short_chain(
+unsafe fn short_chain(
     mem: *const guestmem,
     ranges: *const guestmem_range,
     n: usize,
@@ -55,12 +102,9 @@ pub(super) unsafe fn short_chain(
 }
 
 /// Checks all ranges, then gives their slices.
-///
-/// # Safety
-/// As [`short_chain`].
 #[cold]
 #[inline(never)]
-pub(super) unsafe fn any_chain(
+unsafe fn any_chain(
     mem: *const guestmem,
     ranges: *const guestmem_range,
     n: usize,

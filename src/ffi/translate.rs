@@ -4,7 +4,7 @@
 //! Host pointers stay valid while the memory lives. A pointer is handed out only together with
 //! a length that was checked; guestmem_get_host_address() checks a single byte.
 
-use super::chain::{any_chain, short_chain};
+use super::chain::{chain, single};
 use super::memory::{guestmem, guestmem_range};
 use super::slice::guestmem_slice;
 use super::status::GUESTMEM_OK;
@@ -275,10 +275,10 @@ pub unsafe extern "C" fn guestmem_get_slices(
     let range = guestmem_range { guest_addr: addr, size: len };
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
-        if short_chain(mem, &raw const range, 1, out, cap, count).is_some() {
-            return GUESTMEM_OK;
+        match single(mem, &raw const range, out, cap, count) {
+            Some(()) => GUESTMEM_OK,
+            None => chain(mem, &raw const range, 1, out, cap, count),
         }
-        any_chain(mem, &raw const range, 1, out, cap, count)
     }
 }
 
@@ -312,9 +312,9 @@ pub unsafe extern "C" fn guestmem_translate(
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
-        if short_chain(mem, ranges, n, out, cap, count).is_some() {
+        if n == 1 && single(mem, ranges, out, cap, count).is_some() {
             return GUESTMEM_OK;
         }
-        any_chain(mem, ranges, n, out, cap, count)
+        chain(mem, ranges, n, out, cap, count)
     }
 }

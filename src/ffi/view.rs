@@ -33,10 +33,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct guestmem_chunk {
-    /// First guest address past the region that holds the chunk's first byte; 0 if none does.
+    /// First guest address past the region that holds the chunk's first byte, the chunk's own start
+    /// if none does. One less where the region is read-only, which bit 0 so tells: the region's last
+    /// byte is not found here then.
     pub end: u64,
-    /// Host address minus guest address in that region, modulo 2^64; bit 0 is set where the region
-    /// is read-only.
+    /// Host address minus guest address in that region, modulo 2^64.
     pub delta: u64,
 }
 

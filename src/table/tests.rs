@@ -169,8 +169,12 @@ fn check_range(table: &Table, oracle: &Oracle, range: &Range) {
     assert_eq!(table.writable(at, len), writable);
     let (flat, flat_writable) = (table.flat().readable(at, len), table.flat().writable(at, len));
     if oracle.base == 0 {
-        // The map has a boundary wherever a region has one, so it knows everything.
-        assert_eq!((flat, flat_writable), (readable.ok(), writable.ok()));
+        // The map has a boundary wherever a region has one, so it knows everything but the last
+        // byte of what is read-only.
+        let last_byte =
+            oracle.is_read_only(range.first) && oracle.ends.contains(&(range.addr + len));
+        let known = readable.ok().filter(|_| !last_byte);
+        assert_eq!((flat, flat_writable), (known, writable.ok()));
     }
     assert!(flat.is_none_or(|host| Ok(host) == readable));
     assert!(flat_writable.is_none_or(|host| Ok(host) == writable));
@@ -205,26 +209,29 @@ fn check_span(span: &Span, runs: &[(*mut u8, usize)]) {
     }
 }
 
-/// Every byte-grained layout of up to three regions in 4-bit addresses, each region read-only
-/// or not, at the bottom, across 2^32 and at the top of the address space: every address,
-/// every length.
+/// Pages of the model: the smallest whose ends leave room for [`READ_ONLY`].
+const PAGE: u64 = 2;
+
+/// Every layout of up to three regions in 12 pages, each region read-only or not, at the bottom,
+/// across 2^32 and at the top of the address space: every address, every length.
 #[test]
-fn every_layout_of_4_bit_addresses_agrees_with_the_oracle() {
-    for (index, layout) in layouts(16, 1).iter().enumerate() {
-        for (place, base) in [0, (1 << 32) - 8, u64::MAX - 16].into_iter().enumerate() {
+fn every_layout_of_12_pages_agrees_with_the_oracle() {
+    let top = 12 * PAGE;
+    for (index, layout) in layouts(top, PAGE).iter().enumerate() {
+        for (place, base) in [0, (1 << 32) - 6 * PAGE, u64::MAX - 1 - top].into_iter().enumerate() {
             // Each layout meets every pattern at one of the places, the others in turn.
             let patterns = 1 << layout.len();
             for pattern in 0..patterns {
                 if place == 0 || pattern == (index + place) % patterns {
-                    check_layout(base, layout, 16, pattern as u8);
+                    check_layout(base, layout, top, pattern as u8);
                 }
             }
         }
     }
 }
 
-/// 8-bit addresses, with region boundaries at multiples of 32 (with boundaries at every byte
-/// there would be 10^11 layouts): every address, every length.
+/// 8-bit addresses, with region boundaries at multiples of 32 (with boundaries at every page
+/// there would be 10^9 layouts): every address, every length.
 #[test]
 fn layouts_of_8_bit_addresses_agree_with_the_oracle() {
     for (index, layout) in layouts(256, 32).iter().enumerate() {
@@ -232,13 +239,12 @@ fn layouts_of_8_bit_addresses_agree_with_the_oracle() {
     }
 }
 
-/// 8-bit addresses, with every byte-grained pair of boundaries for one region beside two that
-/// lie fixed around it.
+/// 8-bit addresses, with pairs of boundaries for one region beside two that lie fixed around it.
 #[test]
-fn every_region_of_8_bit_addresses_agrees_with_the_oracle() {
-    for start in (1..254).step_by(3) {
-        for end in (start + 1..255).step_by(7) {
-            check_edges(&[(0, 1), (start, end), (255, 256)]);
+fn regions_of_8_bit_addresses_agree_with_the_oracle() {
+    for start in (PAGE..252).step_by(2) {
+        for end in (start + PAGE..254).step_by(6) {
+            check_edges(&[(0, PAGE), (start, end), (254, 256)]);
             check_edges(&[(0, start), (start, end), (end, 256)]);
         }
     }
@@ -295,5 +301,5 @@ fn the_map_keeps_within_its_bound() {
         }
     }
     assert!(table(0, &[], 0).find(0).is_err());
-    assert!(table(0, &[(0, u64::MAX)], 0).readable(1 << 63, 1).is_ok());
+    assert!(table(0, &[(0, u64::MAX - 1)], 0).readable(1 << 63, 1).is_ok());
 }
