@@ -112,7 +112,7 @@ impl FlatMap<'_> {
     }
 
     /// The host address of `len` bytes to read, where it is known that one region holds them.
-    /// `None` also for no bytes: whoever gets it asks [`Table::readable`].
+    /// `None` also for no bytes.
     #[inline(always)]
     pub fn readable(self, addr: u64, len: u64) -> Option<*mut u8> {
         Some(apply_delta(addr, self.find(addr, len)?.delta) as *mut u8)
@@ -231,7 +231,7 @@ impl Table {
     pub fn index_of(&self, addr: u64) -> Option<usize> {
         let after = self.entries.partition_point(|entry| entry.range.start() <= addr);
         let index = after.checked_sub(1)?;
-        self.entries[index].range.contains(addr).then_some(index)
+        self.entries.get(index).filter(|entry| entry.range.contains(addr)).map(|_| index)
     }
 
     fn entry_ending_at(&self, addr: u64) -> Option<&Entry> {

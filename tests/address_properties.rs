@@ -171,9 +171,9 @@ fn check_range(table: &Table, oracle: &Oracle, addr: u64, len: u64) {
     assert_eq!(table.readable(addr, len).map(|host| host as u64), read);
     assert_eq!(table.writable(addr, len).map(|host| host as u64), write);
     // The flat map may not know, but must not be wrong.
-    let fast = table.flat_readable(addr, len).map(|host| Ok(host as u64));
+    let fast = table.flat().readable(addr, len).map(|host| Ok(host as u64));
     assert!(fast.is_none_or(|fast| fast == read));
-    let fast = table.flat_writable(addr, len).map(|host| Ok(host as u64));
+    let fast = table.flat().writable(addr, len).map(|host| Ok(host as u64));
     assert!(fast.is_none_or(|fast| fast == write));
     for write in [false, true] {
         let span = table.span(addr, len, write);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! What the functions of `value.rs` do, for any width. A good access takes the first way, on which
-//! nothing can fail or panic; everything else is sorted out by `call`.
+//! nothing can fail or panic; everything else is sorted out by `call_in_memory`.
 
 use super::memory::guestmem;
 use super::status::GUESTMEM_OK;
 use super::value::{
     GUESTMEM_ACQ_REL, GUESTMEM_ACQUIRE, GUESTMEM_RELAXED, GUESTMEM_RELEASE, GUESTMEM_SEQ_CST,
 };
-use super::{call, memory, required, set};
+use super::{call_in_memory, memory, required, set};
 use crate::error::{Error, Result};
 use crate::memory::GuestMemory;
 use crate::volatile::{LoadOrder, StoreOrder, Word};
@@ -22,7 +22,7 @@ pub(super) unsafe fn read<W: Word + Default>(
 ) -> c_int {
     // SAFETY: the map tells that the bytes are there; `out` can be written unless NULL.
     unsafe {
-        if let Some(host) = flat_readable::<W>(mem, addr)
+        if let Some(host) = host_to_read::<W>(mem, addr)
             && !out.is_null()
         {
             out.write(W::load(host));
@@ -36,13 +36,13 @@ pub(super) unsafe fn read<W: Word + Default>(
 pub(super) unsafe fn write<W: Word>(mem: *const guestmem, addr: u64, value: W) -> c_int {
     // SAFETY: the map tells that the bytes are there.
     unsafe {
-        if let Some(host) = flat_writable::<W>(mem, addr) {
+        if let Some(host) = host_to_write::<W>(mem, addr) {
             W::store(host, value);
             return GUESTMEM_OK;
         }
     }
     // SAFETY: the caller keeps to the manual for its handle.
-    call(about::<W>(addr), move || unsafe { memory(mem)? }.store(addr, value))
+    call_in_memory(about::<W>(addr), move || unsafe { memory(mem)? }.store(addr, value))
 }
 
 #[inline(always)]
@@ -53,7 +53,7 @@ pub(super) unsafe fn read_volatile<W: Word + Default>(
 ) -> c_int {
     // SAFETY: as in `read`.
     unsafe {
-        if let Some(host) = flat_readable::<W>(mem, addr)
+        if let Some(host) = host_to_read::<W>(mem, addr)
             && host.is_aligned()
             && !out.is_null()
         {
@@ -68,7 +68,7 @@ pub(super) unsafe fn read_volatile<W: Word + Default>(
 pub(super) unsafe fn write_volatile<W: Word>(mem: *const guestmem, addr: u64, value: W) -> c_int {
     // SAFETY: as in `write`.
     unsafe {
-        if let Some(host) = flat_writable::<W>(mem, addr)
+        if let Some(host) = host_to_write::<W>(mem, addr)
             && host.is_aligned()
         {
             W::store(host, value);
@@ -76,7 +76,7 @@ pub(super) unsafe fn write_volatile<W: Word>(mem: *const guestmem, addr: u64, va
         }
     }
     // SAFETY: the caller keeps to the manual for its handle.
-    call(about::<W>(addr), move || unsafe { memory(mem)? }.store_volatile(addr, value))
+    call_in_memory(about::<W>(addr), move || unsafe { memory(mem)? }.store_volatile(addr, value))
 }
 
 #[inline(always)]
@@ -88,7 +88,7 @@ pub(super) unsafe fn load<W: Word + Default>(
 ) -> c_int {
     // SAFETY: as in `read`.
     unsafe {
-        if let Some(host) = flat_readable::<W>(mem, addr)
+        if let Some(host) = host_to_read::<W>(mem, addr)
             && host.is_aligned()
             && !out.is_null()
             && let Some(order) = load_order(order)
@@ -111,7 +111,7 @@ pub(super) unsafe fn store<W: Word>(
 ) -> c_int {
     // SAFETY: as in `write`.
     unsafe {
-        if let Some(host) = flat_writable::<W>(mem, addr)
+        if let Some(host) = host_to_write::<W>(mem, addr)
             && host.is_aligned()
             && let Some(order) = store_order(order)
         {
@@ -119,7 +119,7 @@ pub(super) unsafe fn store<W: Word>(
             return GUESTMEM_OK;
         }
     }
-    call(about::<W>(addr), move || {
+    call_in_memory(about::<W>(addr), move || {
         // SAFETY: the caller keeps to the manual for its handle.
         let mem = unsafe { memory(mem)? };
         mem.store_ordered(addr, value, store_order(order).ok_or(BAD_ORDER)?)
@@ -138,7 +138,7 @@ pub(super) unsafe fn compare_exchange<W: Word>(
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         set(exchanged, false);
-        call(about::<W>(addr), move || {
+        call_in_memory(about::<W>(addr), move || {
             let mem = memory(mem)?;
             required(expected)?;
             let order = any_order(order).ok_or(BAD_ORDER)?;
@@ -161,7 +161,7 @@ unsafe fn output<W: Word + Default>(
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         set(out, W::default());
-        call(about::<W>(addr), move || {
+        call_in_memory(about::<W>(addr), move || {
             let mem = memory(mem)?;
             required(out)?;
             out.write(access(mem)?);
@@ -171,14 +171,14 @@ unsafe fn output<W: Word + Default>(
 }
 
 #[inline(always)]
-unsafe fn flat_readable<W: Word>(mem: *const guestmem, addr: u64) -> Option<*mut W> {
+unsafe fn host_to_read<W: Word>(mem: *const guestmem, addr: u64) -> Option<*mut W> {
     // SAFETY: the caller keeps to the manual for its handle.
     let mem = unsafe { memory(mem).ok()? };
     Some(mem.table().flat().readable(addr, size_of::<W>() as u64)?.cast())
 }
 
 #[inline(always)]
-unsafe fn flat_writable<W: Word>(mem: *const guestmem, addr: u64) -> Option<*mut W> {
+unsafe fn host_to_write<W: Word>(mem: *const guestmem, addr: u64) -> Option<*mut W> {
     // SAFETY: the caller keeps to the manual for its handle.
     let mem = unsafe { memory(mem).ok()? };
     Some(mem.table().flat().writable(addr, size_of::<W>() as u64)?.cast())

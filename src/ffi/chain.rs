@@ -15,7 +15,7 @@ use std::mem::MaybeUninit;
 /// The most ranges in a short chain: 4 KiB on the stack for what is overwritten.
 const SHORT: usize = 256;
 
-/// Answers where the flat map knows the one range to lie in one region, or does nothing.
+/// Answers where the one range lies in one region, or does nothing.
 ///
 /// # Safety
 /// `range` is NULL or can be read, `out` NULL or written for `cap` and `count` NULL or for one; for
@@ -29,14 +29,14 @@ pub(super) unsafe fn single(
     count: *mut usize,
 ) -> Option<()> {
     // SAFETY: passed on.
-    let flat = unsafe { memory(mem) }.ok()?.table().flat();
+    let table = unsafe { memory(mem) }.ok()?.table();
     if range.is_null() || out.is_null() || cap == 0 || count.is_null() {
         return None;
     }
     // SAFETY: by contract.
     unsafe {
         let range = range.read_unaligned();
-        let addr = flat.readable(range.guest_addr, range.size)?.cast();
+        let addr = table.flat().readable(range.guest_addr, range.size)?.cast();
         out.write(guestmem_slice { addr, len: range.size as usize });
         count.write(1);
     }

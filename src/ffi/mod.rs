@@ -98,6 +98,7 @@ pub mod translate;
 pub mod value;
 pub mod version;
 pub mod view;
+mod view_any_width;
 pub mod view_value;
 
 use crate::alloc::vec_of;
@@ -127,6 +128,20 @@ fn call_about(range: &About, body: impl FnOnce() -> Result<()>) -> c_int {
     }
 }
 
+/// As [`call`], for what makes no system call and allocates nothing: `errno` cannot change, and
+/// nothing here could be cancelled.
+#[cold]
+#[inline(never)]
+fn call_in_memory(range: Option<(u64, u64)>, body: impl FnOnce() -> Result<()>) -> c_int {
+    match caught(body) {
+        Ok(()) => status::GUESTMEM_OK,
+        Err(error) => {
+            error::set_last(Failure { error, range });
+            status::code(error)
+        }
+    }
+}
+
 /// As [`call`], for functions that return something else than a code: `otherwise` on failure.
 fn value_or<T>(otherwise: T, body: impl FnOnce() -> Result<T>) -> T {
     guarded(&About::default(), body).unwrap_or(otherwise)
@@ -135,16 +150,21 @@ fn value_or<T>(otherwise: T, body: impl FnOnce() -> Result<T>) -> T {
 fn guarded<T>(range: &About, body: impl FnOnce() -> Result<T>) -> Result<T> {
     let saved = error::errno();
     let _uncancelled = Uncancelled::new();
-    let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
-        // Dropping it could panic again.
-        std::mem::forget(payload);
-        Err(Error::Internal("the library panicked"))
-    });
+    let result = caught(body);
     if let Err(error) = result {
         error::set_last(Failure { error, range: range.get() });
     }
     error::set_errno(saved);
     result
+}
+
+/// A panic becomes an error.
+fn caught<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
+        // Dropping it could panic again.
+        std::mem::forget(payload);
+        Err(Error::Internal("the library panicked"))
+    })
 }
 
 unsafe extern "C" {

@@ -8,7 +8,7 @@ use super::chain::{chain, single};
 use super::memory::{guestmem, guestmem_range};
 use super::slice::guestmem_slice;
 use super::status::GUESTMEM_OK;
-use super::{call, memory, required, set};
+use super::{call, call_in_memory, memory, required, set};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
@@ -77,7 +77,7 @@ unsafe fn translate_one(
             return GUESTMEM_OK;
         }
         set(out, null_mut());
-        call(Some((addr, size)), move || {
+        call_in_memory(Some((addr, size)), move || {
             let mem = memory(mem)?;
             required(out)?;
             out.write(mem.table().readable(addr, size)?.cast());
@@ -105,7 +105,7 @@ pub unsafe extern "C" fn guestmem_get_guest_address(
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         set(out, 0);
-        call(None, move || {
+        call_in_memory(None, move || {
             let mem = memory(mem)?;
             required(host)?;
             required(out)?;
@@ -237,7 +237,7 @@ pub unsafe extern "C" fn guestmem_get_slice(
             return GUESTMEM_OK;
         }
         set(out, guestmem_slice { addr: null_mut(), len: 0 });
-        call(Some((addr, len as u64)), move || {
+        call_in_memory(Some((addr, len as u64)), move || {
             let mem = memory(mem)?;
             required(out)?;
             let host = mem.table().readable(addr, len as u64)?;

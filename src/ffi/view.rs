@@ -20,7 +20,7 @@
 //!       return bad_address(desc);
 
 use super::memory::guestmem;
-use super::{Plain, call, memory, required, struct_out, value_or};
+use super::{Plain, call, caught, memory, required, struct_out};
 use crate::error::{Error, Result};
 use crate::memory::GuestMemory;
 use crate::table::{Chunk, READ_ONLY, Table};
@@ -165,7 +165,7 @@ pub unsafe extern "C" fn guestmem_view_ptr_fn(
     len: u64,
 ) -> *mut c_void {
     // SAFETY: the caller keeps to the manual for its view.
-    let host = unsafe { readable(view, addr, len) };
+    let host = unsafe { host_to_read(view, addr, len) };
     host.map_or(null_mut(), |host| host.cast())
 }
 
@@ -174,18 +174,26 @@ pub unsafe extern "C" fn guestmem_view_ptr_fn(
 /// # Safety
 /// `view` is NULL, zeroed or a view of a memory that lives.
 #[inline(always)]
-pub(super) unsafe fn readable(view: *const guestmem_view, addr: u64, len: u64) -> Option<*mut u8> {
+pub(super) unsafe fn host_to_read(
+    view: *const guestmem_view,
+    addr: u64,
+    len: u64,
+) -> Option<*mut u8> {
     // SAFETY: passed on.
     let table = unsafe { table_of(view)? };
     table.flat().readable(addr, len).or_else(|| whole_way(|| table.readable(addr, len)))
 }
 
-/// As [`readable`], to write.
+/// As [`host_to_read`], to write.
 ///
 /// # Safety
 /// As there.
 #[inline(always)]
-pub(super) unsafe fn writable(view: *const guestmem_view, addr: u64, len: u64) -> Option<*mut u8> {
+pub(super) unsafe fn host_to_write(
+    view: *const guestmem_view,
+    addr: u64,
+    len: u64,
+) -> Option<*mut u8> {
     // SAFETY: passed on.
     let table = unsafe { table_of(view)? };
     table.flat().writable(addr, len).or_else(|| whole_way(|| table.writable(addr, len)))
@@ -201,5 +209,5 @@ unsafe fn table_of<'a>(view: *const guestmem_view) -> Option<&'a Table> {
 #[cold]
 #[inline(never)]
 fn whole_way(look: impl FnOnce() -> Result<*mut u8>) -> Option<*mut u8> {
-    value_or(None, || Ok(look().ok()))
+    caught(look).ok()
 }

@@ -4,11 +4,9 @@
 //! Each the same as the inline function without `_fn`.
 // Written out for each width, because the header generator does not look into macros.
 
-use super::any_width::{load_order, store_order};
-use super::set;
 use super::slice::guestmem_slice;
-use super::view::{guestmem_view, readable, writable};
-use crate::volatile::Word;
+use super::view::guestmem_view;
+use super::view_any_width::{load, read, slice_load, slice_store, store, write};
 
 /// The exported twin of guestmem_view_read_u8().
 ///
@@ -323,100 +321,4 @@ pub unsafe extern "C" fn guestmem_slice_store_u64_fn(
 ) -> bool {
     // SAFETY: the caller keeps to the manual for its slice.
     unsafe { slice_store(s, offset, value, order) }
-}
-
-/// Any alignment.
-///
-/// # Safety
-/// `view` is a view of a memory that lives, or zeroed or NULL; `out` is NULL or can be written.
-unsafe fn read<W: Word + Default>(view: *const guestmem_view, addr: u64, out: *mut W) -> bool {
-    // SAFETY: the bytes are in one region's mapping, if there is a host address.
-    unsafe {
-        let host = readable(view, addr, size_of::<W>() as u64);
-        give(out, host.map(|host| W::load(host.cast())))
-    }
-}
-
-/// # Safety
-/// As [`read`].
-unsafe fn write<W: Word>(view: *const guestmem_view, addr: u64, value: W) -> bool {
-    // SAFETY: as in `read`.
-    unsafe {
-        let host = writable(view, addr, size_of::<W>() as u64);
-        host.map(|host| W::store(host.cast(), value)).is_some()
-    }
-}
-
-/// # Safety
-/// As [`read`].
-unsafe fn load<W: Word + Default>(
-    view: *const guestmem_view,
-    addr: u64,
-    order: u32,
-    out: *mut W,
-) -> bool {
-    // SAFETY: as in `read`.
-    unsafe { load_at(readable(view, addr, size_of::<W>() as u64), order, out) }
-}
-
-/// # Safety
-/// As [`read`].
-unsafe fn store<W: Word>(view: *const guestmem_view, addr: u64, value: W, order: u32) -> bool {
-    // SAFETY: as in `read`.
-    unsafe { store_at(writable(view, addr, size_of::<W>() as u64), value, order) }
-}
-
-/// # Safety
-/// `s` is live; `out` is NULL or can be written.
-unsafe fn slice_load<W: Word + Default>(
-    s: guestmem_slice,
-    offset: usize,
-    order: u32,
-    out: *mut W,
-) -> bool {
-    // SAFETY: passed on.
-    unsafe { load_at(within(s, offset, size_of::<W>()), order, out) }
-}
-
-/// # Safety
-/// `s` is live and can be written.
-unsafe fn slice_store<W: Word>(s: guestmem_slice, offset: usize, value: W, order: u32) -> bool {
-    // SAFETY: passed on.
-    unsafe { store_at(within(s, offset, size_of::<W>()), value, order) }
-}
-
-/// The host address of `size` bytes at `offset`.
-///
-/// # Safety
-/// `s` is live.
-unsafe fn within(s: guestmem_slice, offset: usize, size: usize) -> Option<*mut u8> {
-    // SAFETY: passed on.
-    Some(unsafe { s.bytes() }.sub(offset, size).ok()?.addr())
-}
-
-/// # Safety
-/// The bytes at `host` are mapped; `out` is NULL or can be written.
-unsafe fn load_at<W: Word + Default>(host: Option<*mut u8>, order: u32, out: *mut W) -> bool {
-    let host = host.map(|host| host.cast::<W>()).filter(|host| host.is_aligned());
-    let access = host.zip(load_order(order));
-    // SAFETY: mapped by contract, and aligned.
-    unsafe { give(out, access.map(|(host, order)| W::load_ordered(host, order))) }
-}
-
-/// # Safety
-/// The bytes at `host` are mapped and can be written.
-unsafe fn store_at<W: Word>(host: Option<*mut u8>, value: W, order: u32) -> bool {
-    let host = host.map(|host| host.cast::<W>()).filter(|host| host.is_aligned());
-    let access = host.zip(store_order(order));
-    // SAFETY: mapped by contract, and aligned.
-    access.map(|(host, order)| unsafe { W::store_ordered(host, value, order) }).is_some()
-}
-
-/// # Safety
-/// `out` is NULL or can be written.
-unsafe fn give<W: Default>(out: *mut W, value: Option<W>) -> bool {
-    let found = value.is_some() && !out.is_null();
-    // SAFETY: by contract.
-    unsafe { set(out, value.unwrap_or_default()) };
-    found
 }
