@@ -2,7 +2,7 @@
 # make            the shared and the static library, into build/, and the examples
 # make run        the demonstration: a small KVM guest on guest memory of this library
 # make test       the whole suite: Rust tests, and the C programs against each form of the library
-# make bench      side by side with plain C; BENCH_ARGS, see benches/README.md
+# make bench      side by side with plain C; BENCH_ARGS, see benches/README.md; bench-picture draws it
 # make fuzz       hostile images, for FUZZ_SECONDS=20; fuzz/README.md tells of longer runs
 # make doc        the reference manual, into build/doc/html
 # make install    PREFIX=/usr/local DESTDIR= LIBDIR=$(PREFIX)/lib
@@ -22,7 +22,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 SHIP := $(TARGET)/ship
 SHARED := build/libguestmem.so.$(VERSION)
 STATIC := build/libguestmem.a
-HEADERS := include/guestmem.h
+HEADERS := include/guestmem.h include/guestmem_inline.h
 SOURCES := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 WARNINGS := -Wall -Wextra -Wpedantic -Wconversion
 EXAMPLES := build/minivm build/guestmem-image
@@ -141,9 +141,50 @@ check-asan: stage-asan
 	$(INSTRUMENTED) $(MAKE) --no-print-directory -C c_tests STAGE=$(CURDIR)/build/stage-asan LINK=shared \
 	    OUT=$(CURDIR)/build/c_tests-asan CFLAGS="$(ASAN)" CXXFLAGS="$(ASAN)"
 
+# Instructions of the hot calls, against c_tests/counts/recorded.
+check-counts: stage
+	c_tests/counts/run build/stage build/c_tests-counts
+
+# aarch64, the processor that has code of its own here, beside x86-64: run by qemu, which does little
+# of what madvise(2) asks for, so programs about pages are not among these.
+AARCH64 := aarch64-unknown-linux-gnu
+QEMU := qemu-aarch64 -L /usr/aarch64-linux-gnu
+QEMU_PROGRAMS := access access_values asking cplusplus creating dlopen edges handles image_roundtrip lessons library \
+    lifetime nulls seed_examples slices snapshot structs tearing threads translating \
+    $(basename $(notdir $(wildcard c_tests/inline*.c c_tests/inline*.cc)))
+
+stage-aarch64 check-aarch64-run: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER := aarch64-linux-gnu-gcc
+check-aarch64-run: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER := $(QEMU)
+
+stage-aarch64: stage
+	$(CARGO) rustc --locked --quiet --release --lib --crate-type cdylib --target $(AARCH64) --target-dir $(SHIP)
+	rm -rf build/stage-aarch64
+	cp -a build/stage build/stage-aarch64
+	cp $(SHIP)/$(AARCH64)/release/libguestmem.so build/stage-aarch64/usr/lib/libguestmem.so.$(VERSION)
+
+# The scale is for tearing alone: words that could tear do so once in millions.
+check-aarch64-run: stage-aarch64
+	$(INSTRUMENTED) GUESTMEM_TEST_SCALE=500 $(MAKE) --no-print-directory -C c_tests LINK=shared \
+	    STAGE=$(CURDIR)/build/stage-aarch64 OUT=$(CURDIR)/build/c_tests-aarch64 CC=aarch64-linux-gnu-gcc \
+	    CXX=aarch64-linux-gnu-g++ RUN="$(QEMU)" ONLY="$(QEMU_PROGRAMS)"
+	$(CARGO) clippy --locked --quiet --lib --target $(AARCH64) -- -D warnings
+	$(CARGO) test --locked --quiet --lib --target $(AARCH64) -- volatile:: address::
+
+# The header needs compilers only; the rest needs Rust's standard library for aarch64.
+check-aarch64: check-aarch64-header
+	rm -rf build/c_tests-aarch64
+	mkdir -p build/c_tests-aarch64
+	if [ -d "$$(rustc --print target-libdir --target $(AARCH64))" ]; then \
+	    $(MAKE) --no-print-directory check-aarch64-run; \
+	else \
+	    echo 'skipped: no standard library: rustup target add $(AARCH64)' | tee build/c_tests-aarch64/rust.log; \
+	fi
+
 # The header by itself, in every language that it is for.
-check-header:
-	for compiler in gcc clang; do \
+check-header: COMPILERS := gcc clang
+check-aarch64-header: COMPILERS := aarch64-linux-gnu-gcc "clang --target=aarch64-linux-gnu"
+check-header check-aarch64-header:
+	for compiler in $(COMPILERS); do \
 	    for std in c99 c11 c17 c2x c++11 c++14 c++17 c++20; do \
 	        language=c; case $$std in c++*) language=c++;; esac; \
 	        echo '#include <guestmem.h>' | $$compiler -x $$language -std=$$std $(WARNINGS) -Werror \
@@ -162,14 +203,33 @@ fuzz:
 
 # Each program by itself, with BENCH_ARGS. Figures mean something on an idle machine only.
 BENCHES := $(patsubst benches/%.c,build/bench/%,$(wildcard benches/*.c))
+PEERS := build/bench/libempty.so build/bench/libvm_memory_peer.so
 
-build/bench/%: benches/%.c $(wildcard benches/*.h benches/*/*.h) $(SHARED) $(HEADERS)
+# Where a loop happens to lie would decide some comparisons, so all begin at a cache line.
+BENCH_CFLAGS := -std=gnu11 -O2 -g -falign-functions=64 -falign-loops=64 $(WARNINGS)
+
+build/bench/%: benches/%.c $(wildcard benches/*.h benches/*/*.h) $(SHARED) $(HEADERS) $(PEERS)
+	$(CC) $(BENCH_CFLAGS) $(CFLAGS) -Iinclude -o $@ $< -pthread -Wl,--as-needed,-z,now \
+	    -Lbuild -lguestmem -Lbuild/bench -lvm_memory_peer -lempty -Wl,-rpath,'$$ORIGIN/..:$$ORIGIN'
+
+build/bench/libempty.so: benches/empty/empty.c benches/empty/empty.h
 	@mkdir -p build/bench
-	$(CC) -std=gnu11 -O2 -g $(WARNINGS) $(CFLAGS) -Iinclude -o $@ $< \
-	    -Lbuild -lguestmem -Wl,-rpath,'$$ORIGIN/..'
+	$(CC) $(BENCH_CFLAGS) $(CFLAGS) -shared -fPIC -Wl,-soname,libempty.so -o $@ $<
+
+build/bench/libvm_memory_peer.so: $(addprefix benches/vm-memory/,Cargo.toml Cargo.lock src/lib.rs)
+	@mkdir -p build/bench
+	$(CARGO) build --locked --quiet --release --manifest-path $< --target-dir $(TARGET)/vm-memory-peer
+	cp $(TARGET)/vm-memory-peer/release/libvm_memory_peer.so $@
 
 bench: $(BENCHES)
 	for bench in $(BENCHES); do $$bench $(BENCH_ARGS) || exit; done
+
+# The README's picture of calls and copies.
+bench-picture: build/bench/calls build/bench/copies
+	build/bench/calls --csv build/bench/calls.csv
+	build/bench/copies --csv build/bench/copies.csv
+	benches/picture.py build/bench/calls.csv build/bench/copies.csv >build/bench/fastpath.svg
+	cp build/bench/fastpath.svg benches/fastpath.svg
 
 doc:
 	@mkdir -p build/doc
@@ -179,5 +239,6 @@ clean:
 	$(CARGO) clean
 	rm -rf build
 
-.PHONY: all run test install stage stage-abort stage-asan stage-valgrind check-shared check-static check-abort \
-    check-valgrind check-asan check-header check-install bench fuzz doc clean
+.PHONY: all run test install stage stage-abort stage-asan stage-valgrind stage-aarch64 check-shared check-static \
+    check-abort check-valgrind check-asan check-counts check-aarch64 check-aarch64-run check-aarch64-header \
+    check-header check-install bench fuzz doc clean

@@ -9,55 +9,67 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_SAMPLES = 101 };
+enum { MAX_SAMPLES = 1001 };
 
 struct samples {
     double seconds[MAX_SAMPLES];
     size_t count;
 };
 
+/* The ratios of single turns: all of them lie between lowest and highest, four fifths of them
+ * between low and high. */
 struct ratio {
-    double of_medians, lowest, highest;
+    double of_medians, lowest, low, high, highest;
 };
 
-static double now(void)
+static inline double now(void)
 {
     struct timespec time;
     (void)clock_gettime(CLOCK_MONOTONIC, &time);
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-static int by_size(const void *left, const void *right)
+static inline int by_size(const void *left, const void *right)
 {
     double a = *(const double *)left, b = *(const double *)right;
     return (a > b) - (a < b);
 }
 
-static double median(const struct samples *samples)
+static inline struct samples sorted(const struct samples *samples)
 {
-    struct samples sorted = *samples;
-    size_t middle = sorted.count / 2;
-    if (sorted.count == 0) return 0;
-    qsort(sorted.seconds, sorted.count, sizeof sorted.seconds[0], by_size);
-    if (sorted.count % 2 == 1) return sorted.seconds[middle];
-    return (sorted.seconds[middle - 1] + sorted.seconds[middle]) / 2;
+    struct samples result = *samples;
+    qsort(result.seconds, result.count, sizeof result.seconds[0], by_size);
+    return result;
+}
+
+/* Of sorted samples, at least one. */
+static inline double quantile(const struct samples *samples, double part)
+{
+    return samples->seconds[(size_t)(part * (double)(samples->count - 1) + 0.5)];
+}
+
+static inline double median(const struct samples *samples)
+{
+    const struct samples all = sorted(samples);
+    const size_t middle = all.count / 2;
+    if (all.count == 0) return 0;
+    if (all.count % 2 == 1) return all.seconds[middle];
+    return (all.seconds[middle - 1] + all.seconds[middle]) / 2;
 }
 
 /* Both have as many samples, taken in turn. */
-static struct ratio ratio_of(const struct samples *ours, const struct samples *theirs)
+static inline struct ratio ratio_of(const struct samples *ours, const struct samples *theirs)
 {
-    struct ratio ratio = {median(ours) / median(theirs), 0, 0};
+    struct samples single = {.count = ours->count};
     size_t i;
-    for (i = 0; i < ours->count; i++) {
-        double one = ours->seconds[i] / theirs->seconds[i];
-        if (i == 0 || one < ratio.lowest) ratio.lowest = one;
-        if (i == 0 || one > ratio.highest) ratio.highest = one;
-    }
-    return ratio;
+    for (i = 0; i < ours->count; i++) single.seconds[i] = ours->seconds[i] / theirs->seconds[i];
+    single = sorted(&single);
+    return (struct ratio){median(ours) / median(theirs), quantile(&single, 0),
+                          quantile(&single, 0.1), quantile(&single, 0.9), quantile(&single, 1)};
 }
 
 /* Three digits, with a unit. */
-static const char *time_text(char *text, size_t cap, double seconds)
+static inline const char *time_text(char *text, size_t cap, double seconds)
 {
     static const char *const units[] = {"ns", "us", "ms", "s"};
     double value = seconds * 1e9;
@@ -69,13 +81,13 @@ static const char *time_text(char *text, size_t cap, double seconds)
 }
 
 /* Three digits after the point, more where that would hide a small one. */
-static const char *ratio_text(char *text, size_t cap, double ratio)
+static inline const char *ratio_text(char *text, size_t cap, double ratio)
 {
     (void)snprintf(text, cap, "%.*f", ratio < 0.01 ? 5 : ratio < 0.1 ? 3 : 2, ratio);
     return text;
 }
 
-static const char *verdict(double value, double target)
+static inline const char *verdict(double value, double target)
 {
     return value <= target ? "reached" : "NOT reached";
 }

@@ -4,6 +4,7 @@
 #ifndef BENCH_STATES_H
 #define BENCH_STATES_H
 
+#include "../random.h"
 #include "../system.h"
 #include <sys/stat.h>
 
@@ -18,15 +19,6 @@ struct pages {
     uint64_t *index; /* of the touched ones, ascending */
     size_t count;
 };
-
-/* splitmix64: the same pages in every run. */
-static uint64_t random_number(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
 
 static struct pages choose_pages(enum state state, uint64_t memory_size)
 {
