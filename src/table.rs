@@ -106,7 +106,7 @@ impl FlatMap<'_> {
     fn find(self, addr: u64, len: u64) -> Option<Chunk> {
         // The shift is below 64; this spares a check of it.
         let chunk = self.chunks.get(addr.wrapping_shr(self.shift) as usize)?;
-        let room = chunk.end.saturating_sub(addr);
+        let room = chunk.end.checked_sub(addr)?;
         // No bytes wrap to more than any room.
         (len.wrapping_sub(1) < room).then_some(*chunk)
     }

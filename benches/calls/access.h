@@ -18,6 +18,7 @@
             const uint64_t addr = at->guest_addr;                                                 \
             if (!(call)) refused();                                                               \
             sum += value;                                                                         \
+            work_between();                                                                       \
         }                                                                                         \
         outcome = sum;                                                                            \
     }
@@ -33,6 +34,7 @@
             const uint64_t addr = at->guest_addr;                                                 \
             const word value = (word)content_at(addr);                                            \
             if (!(call)) refused();                                                               \
+            work_between();                                                                       \
         }                                                                                         \
     }
 

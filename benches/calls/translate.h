@@ -41,7 +41,6 @@ static inline bool by_view(const struct map *map, uint64_t addr, uint64_t len, v
     return *out != NULL;
 }
 
-
 /* ---- their loops ---- */
 
 struct translation {
@@ -57,6 +56,10 @@ _Noreturn static inline void refused(void)
     fail(__FILE__, __LINE__, "an access to guest memory", "it was refused");
 }
 
+/* A device does other work between its accesses, across which a compiler keeps nothing of a map in
+ * registers. Here it may not either. */
+static inline void work_between(void) { __asm__ volatile("" ::: "memory"); }
+
 /* The same shape for all; inline contenders become part of it. */
 #define LOOP(name, call)                                                                          \
     static void name(const void *work, size_t first, size_t count)                                \
@@ -69,6 +72,7 @@ _Noreturn static inline void refused(void)
         for (; at != end; at++) {                                                                 \
             if (!(call)) refused();                                                               \
             sum += (uintptr_t)host;                                                               \
+            work_between();                                                                       \
         }                                                                                         \
         outcome = sum;                                                                            \
     }
@@ -85,6 +89,7 @@ _Noreturn static inline void refused(void)
         for (; count > 0; count--) {                                                              \
             if (!by(map, addr, 8, &host)) refused();                                              \
             addr = *(const volatile uint64_t *)host;                                              \
+            work_between();                                                                       \
         }                                                                                         \
         outcome = addr;                                                                           \
     }                                                                                             \
