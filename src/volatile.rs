@@ -14,7 +14,7 @@ mod tests;
 use crate::error::Error;
 use copy::{Access, Bulk, Machine};
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
-use sweep::{Fill, Scan, Transfer, sweep};
+use sweep::{Fill, LONG, Scan, Transfer, sweep, sweep_any};
 
 /// Guest bytes: where they are mapped and how many there are.
 ///
@@ -224,42 +224,119 @@ macro_rules! word {
 }
 word! { u8, AtomicU8; u16, AtomicU16; u32, AtomicU32; u64, AtomicU64; }
 
-/// Copies `len` guest bytes at `src` into the private buffer `dst`.
+/// Copies `len` guest bytes at `src` into the private buffer `dst`. Returns 0, so that a C function
+/// which is to return that can end in a jump to here, without a stack frame.
 ///
 /// # Safety
 /// The bytes must be mapped; the two must not overlap.
-#[inline]
-pub unsafe fn copy_from_guest(dst: *mut u8, src: *const u8, len: usize) {
+#[inline(never)]
+pub unsafe fn copy_from_guest(dst: *mut u8, src: *const u8, len: usize) -> i32 {
     // SAFETY: as for this function.
+    unsafe { copy::<true>(dst, src, len) }
+}
+
+/// Copies `len` bytes of the private buffer `src` to guest bytes at `dst`. Returns 0 as
+/// [`copy_from_guest`] does.
+///
+/// # Safety
+/// The bytes must be mapped; the two must not overlap.
+#[inline(never)]
+pub unsafe fn copy_to_guest(dst: *mut u8, src: *const u8, len: usize) -> i32 {
+    // SAFETY: as for this function.
+    unsafe { copy::<false>(dst, src, len) }
+}
+
+// From here on nothing may need a stack frame, or short copies would pay for it. So each function
+// either copies all by itself or ends in a jump to the next.
+#[inline(always)]
+unsafe fn copy<const FROM_GUEST: bool>(dst: *mut u8, src: *const u8, len: usize) -> i32 {
+    // SAFETY: as for the callers.
     unsafe {
-        sweep::<true, u64, _>(Transfer::<true> { dst, src }, src, len);
+        if len < LONG {
+            copy_of_length::<FROM_GUEST, false>(dst, src, len)
+        } else {
+            long_copy::<FROM_GUEST>(dst, src, len)
+        }
     }
 }
 
-/// Copies `len` bytes of the private buffer `src` to guest bytes at `dst`.
-///
-/// # Safety
-/// The bytes must be mapped; the two must not overlap.
-#[inline]
-pub unsafe fn copy_to_guest(dst: *mut u8, src: *const u8, len: usize) {
-    // SAFETY: as for this function.
+#[inline(never)]
+unsafe fn long_copy<const FROM_GUEST: bool>(dst: *mut u8, src: *const u8, len: usize) -> i32 {
+    // SAFETY: as for the callers.
     unsafe {
-        sweep::<true, u64, _>(Transfer::<true> { dst, src }, dst, len);
+        if Machine::is_detected() {
+            copy_of_length::<FROM_GUEST, true>(dst, src, len)
+        } else {
+            first_long_copy::<FROM_GUEST>(dst, src, len)
+        }
     }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn first_long_copy<const FROM_GUEST: bool>(dst: *mut u8, src: *const u8, len: usize) -> i32 {
+    Machine::detect();
+    // SAFETY: as for the caller.
+    unsafe { long_copy::<FROM_GUEST>(dst, src, len) }
+}
+
+#[inline(always)]
+unsafe fn copy_of_length<const FROM_GUEST: bool, const IS_LONG: bool>(
+    dst: *mut u8,
+    src: *const u8,
+    len: usize,
+) -> i32 {
+    let guest = if FROM_GUEST { src } else { dst };
+    // SAFETY: as for the callers.
+    unsafe { sweep::<IS_LONG, u64, _>(Transfer::<true>::new(dst, src, len), guest, len) };
+    Machine::zero()
 }
 
 /// Copies `len` guest bytes from `src` to `dst`; the two may overlap.
 ///
 /// # Safety
 /// The bytes must be mapped.
+#[inline(always)]
 pub unsafe fn copy_within_guest(dst: *mut u8, src: *const u8, len: usize) {
-    // SAFETY: as for this function. Going up is sound unless `dst` begins inside the source, as
-    // each access reads before it writes.
+    // SAFETY: as for this function.
+    unsafe {
+        if len < LONG {
+            move_of_length::<false>(dst, src, len);
+        } else {
+            long_move(dst, src, len);
+        }
+    }
+}
+
+#[inline(never)]
+unsafe fn long_move(dst: *mut u8, src: *const u8, len: usize) {
+    // SAFETY: as for the caller.
+    unsafe {
+        if Machine::is_detected() {
+            move_of_length::<true>(dst, src, len);
+        } else {
+            first_long_move(dst, src, len);
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn first_long_move(dst: *mut u8, src: *const u8, len: usize) {
+    Machine::detect();
+    // SAFETY: as for the caller.
+    unsafe { long_move(dst, src, len) };
+}
+
+#[inline(always)]
+unsafe fn move_of_length<const IS_LONG: bool>(dst: *mut u8, src: *const u8, len: usize) {
+    // SAFETY: as for the callers. Going up is sound unless `dst` begins inside the source, as each
+    // access reads before it writes.
     unsafe {
         if (dst as usize).wrapping_sub(src as usize) >= len {
-            copy_towards::<true>(dst, src, len);
+            move_towards::<true, IS_LONG>(dst, src, len);
         } else {
-            copy_towards::<false>(dst, src, len);
+            move_towards::<false, IS_LONG>(dst, src, len);
         }
     }
 }
@@ -268,19 +345,24 @@ pub unsafe fn copy_within_guest(dst: *mut u8, src: *const u8, len: usize) {
 ///
 /// # Safety
 /// The bytes must be mapped and not be overwritten before they are read.
-unsafe fn copy_towards<const UP: bool>(dst: *mut u8, src: *const u8, len: usize) {
-    let copy = Transfer::<UP> { dst, src };
+#[inline(always)]
+unsafe fn move_towards<const UP: bool, const IS_LONG: bool>(
+    dst: *mut u8,
+    src: *const u8,
+    len: usize,
+) {
+    let copy = Transfer::<UP>::new(dst, src, len);
     let apart = dst as usize ^ src as usize;
     // SAFETY: as for this function.
     unsafe {
         if Machine::KEEPS_ELEMENTS || apart.is_multiple_of(8) {
-            sweep::<UP, u64, _>(copy, src, len);
+            sweep::<IS_LONG, u64, _>(copy, src, len);
         } else if apart.is_multiple_of(4) {
-            sweep::<UP, u32, _>(copy, src, len);
+            sweep::<IS_LONG, u32, _>(copy, src, len);
         } else if apart.is_multiple_of(2) {
-            sweep::<UP, u16, _>(copy, src, len);
+            sweep::<IS_LONG, u16, _>(copy, src, len);
         } else {
-            sweep::<UP, u8, _>(copy, src, len);
+            sweep::<IS_LONG, u8, _>(copy, src, len);
         }
     }
 }
@@ -293,7 +375,7 @@ pub unsafe fn fill(dst: *mut u8, byte: u8, len: usize) {
     let word = u64::from_ne_bytes([byte; 8]);
     // SAFETY: as for this function.
     unsafe {
-        sweep::<true, u64, _>(Fill { dst, word }, dst, len);
+        sweep_any::<u64, _>(Fill { dst, word }, dst, len);
     }
 }
 
@@ -303,16 +385,12 @@ pub unsafe fn fill(dst: *mut u8, byte: u8, len: usize) {
 /// The bytes must be mapped.
 pub unsafe fn is_zero(src: *const u8, len: usize) -> bool {
     // SAFETY: as for this function.
-    unsafe { sweep::<true, u64, _>(Scan { src, seen: 0 }, src, len).seen == 0 }
+    unsafe { sweep_any::<u64, _>(Scan { src, seen: 0 }, src, len).seen == 0 }
 }
 
 /// The widest word, of 8, 4, 2 or 1 bytes, that divides `size`; 1 for 0.
 pub const fn object_width(size: usize) -> usize {
-    match size.trailing_zeros() {
-        _ if size == 0 => 1,
-        zeros if zeros < 3 => 1 << zeros,
-        _ => 8,
-    }
+    if size == 0 { 1 } else { 1 << (size | 8).trailing_zeros() }
 }
 
 /// Copies an object of `size` guest bytes at `src` to `dst`, word by word of `object_width(size)`,
@@ -352,8 +430,17 @@ unsafe fn copy_object(dst: *mut u8, src: *const u8, size: usize) {
 
 #[inline]
 unsafe fn copy_words<W: Word>(dst: *mut u8, src: *const u8, size: usize) {
-    for at in (0..size).step_by(size_of::<W>()) {
-        // SAFETY: the word lies within `size` bytes of both.
-        unsafe { W::store(dst.add(at).cast(), W::load(src.add(at).cast())) };
+    let (mut dst, mut src) = (dst.cast::<W>(), src.cast::<W>());
+    let mut copy = |count| {
+        for _ in 0..count {
+            // SAFETY: the word lies within `size` bytes of both.
+            unsafe { W::store(dst, W::load(src)) };
+            (dst, src) = (dst.wrapping_add(1), src.wrapping_add(1));
+        }
+    };
+    let count = size / size_of::<W>();
+    for _ in 0..count / 4 {
+        copy(4);
     }
+    copy(count % 4);
 }

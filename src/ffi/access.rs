@@ -7,10 +7,10 @@
 
 use super::memory::guestmem;
 use super::status::GUESTMEM_OK;
-use super::{call, memory, required, required_buffer, set};
+use super::{call_in_memory, memory, required, required_buffer, set};
 use crate::error::Result;
 use crate::memory::GuestMemory;
-use crate::volatile;
+use crate::volatile::{self, object_width};
 use std::ffi::{c_int, c_void};
 
 /// Reads from one region, fewer bytes than asked for at its end. Region-level. Any thread.
@@ -32,15 +32,16 @@ pub unsafe extern "C" fn guestmem_read(
     len: usize,
     done: *mut usize,
 ) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
+    // SAFETY: as for `reading`; `done` can be written where it is not NULL.
     unsafe {
-        set(done, 0);
-        call(Some((addr, len as u64)), move || {
-            let mem = memory(mem)?;
-            required_buffer(buf, len)?;
-            required(done)?;
-            done.write(mem.read(addr, buf.cast(), len)?);
-            Ok(())
+        if !done.is_null()
+            && let Some(host) = host_to_read(mem, addr, buf, len)
+        {
+            done.write(len);
+            return volatile::copy_from_guest(buf.cast(), host, len);
+        }
+        whole_way_counting(mem, addr, buf, len, done, |mem, addr, buf, len| {
+            mem.read(addr, buf, len)
         })
     }
 }
@@ -65,15 +66,17 @@ pub unsafe extern "C" fn guestmem_write(
     len: usize,
     done: *mut usize,
 ) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
+    // SAFETY: as for `writing`; `done` can be written where it is not NULL.
     unsafe {
-        set(done, 0);
-        call(Some((addr, len as u64)), move || {
-            let mem = memory(mem)?;
-            required_buffer(buf, len)?;
-            required(done)?;
-            done.write(mem.write(addr, buf.cast(), len)?);
-            Ok(())
+        if !done.is_null()
+            && let Some(host) = host_to_write(mem, addr, buf, len)
+        {
+            done.write(len);
+            return volatile::copy_to_guest(host, buf.cast(), len);
+        }
+        let buf = buf.cast_mut();
+        whole_way_counting(mem, addr, buf, len, done, |mem, addr, buf, len| {
+            mem.write(addr, buf, len)
         })
     }
 }
@@ -97,7 +100,7 @@ pub unsafe extern "C" fn guestmem_read_exact(
     len: usize,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { reading(mem, addr, buf, len, move |mem| mem.read_exact(addr, buf.cast(), len)) }
+    unsafe { reading(mem, addr, buf, len, |mem, addr, buf, len| mem.read_exact(addr, buf, len)) }
 }
 
 /// Writes to one region: all or nothing. Region-level. Any thread.
@@ -120,7 +123,7 @@ pub unsafe extern "C" fn guestmem_write_all(
     len: usize,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { writing(mem, addr, buf, len, move |mem| mem.write_all(addr, buf.cast(), len)) }
+    unsafe { writing(mem, addr, buf, len, |mem, addr, buf, len| mem.write_all(addr, buf, len)) }
 }
 
 /// Reads as a device does, through regions that touch: all or nothing. DMA-level. Any thread.
@@ -142,7 +145,7 @@ pub unsafe extern "C" fn guestmem_dma_read(
     len: usize,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { reading(mem, addr, buf, len, move |mem| mem.dma_read(addr, buf.cast(), len)) }
+    unsafe { reading(mem, addr, buf, len, |mem, addr, buf, len| mem.dma_read(addr, buf, len)) }
 }
 
 /// Writes as a device does, through regions that touch: all or nothing. DMA-level. Any thread.
@@ -165,7 +168,7 @@ pub unsafe extern "C" fn guestmem_dma_write(
     len: usize,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { writing(mem, addr, buf, len, move |mem| mem.dma_write(addr, buf.cast(), len)) }
+    unsafe { writing(mem, addr, buf, len, |mem, addr, buf, len| mem.dma_write(addr, buf, len)) }
 }
 
 /// Copies within guest memory, through regions that touch; overlap of guest addresses as
@@ -191,7 +194,7 @@ pub unsafe extern "C" fn guestmem_dma_copy(
     len: u64,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its handle.
-    call(Some((dst, len)), move || unsafe { memory(mem)? }.dma_copy(dst, src, len))
+    call_in_memory(Some((dst, len)), move || unsafe { memory(mem)? }.dma_copy(dst, src, len))
 }
 
 /// Fills guest memory, through regions that touch. DMA-level. Any thread.
@@ -213,7 +216,7 @@ pub unsafe extern "C" fn guestmem_dma_fill(
     len: u64,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its handle.
-    call(Some((addr, len)), move || unsafe { memory(mem)? }.dma_fill(addr, byte, len))
+    call_in_memory(Some((addr, len)), move || unsafe { memory(mem)? }.dma_fill(addr, byte, len))
 }
 
 /// Reads an object whose parts must not be torn: in naturally aligned accesses of the widest size
@@ -237,14 +240,16 @@ pub unsafe extern "C" fn guestmem_read_obj_volatile(
     obj: *mut c_void,
     size: usize,
 ) -> c_int {
-    call(Some((addr, size as u64)), move || {
-        // SAFETY: the caller keeps to the manual for its pointers.
-        unsafe {
-            let mem = memory(mem)?;
-            required_buffer(obj, size)?;
-            mem.read_object(addr, obj.cast(), size)
+    // SAFETY: as for `reading`.
+    unsafe {
+        if addr.is_multiple_of(object_width(size) as u64)
+            && let Some(host) = host_to_read(mem, addr, obj, size)
+        {
+            volatile::read_object(obj.cast(), host, size);
+            return GUESTMEM_OK;
         }
-    })
+        whole_way(mem, addr, obj, size, |mem, addr, obj, size| mem.read_object(addr, obj, size))
+    }
 }
 
 /// Writes an object whose parts must not be torn: in naturally aligned accesses of the widest size
@@ -268,14 +273,18 @@ pub unsafe extern "C" fn guestmem_write_obj_volatile(
     obj: *const c_void,
     size: usize,
 ) -> c_int {
-    call(Some((addr, size as u64)), move || {
-        // SAFETY: the caller keeps to the manual for its pointers.
-        unsafe {
-            let mem = memory(mem)?;
-            required_buffer(obj, size)?;
-            mem.write_object(addr, obj.cast(), size)
+    // SAFETY: as for `writing`.
+    unsafe {
+        if addr.is_multiple_of(object_width(size) as u64)
+            && let Some(host) = host_to_write(mem, addr, obj, size)
+        {
+            volatile::write_object(host, obj.cast(), size);
+            return GUESTMEM_OK;
         }
-    })
+        whole_way(mem, addr, obj.cast_mut(), size, |mem, addr, obj, size| {
+            mem.write_object(addr, obj, size)
+        })
+    }
 }
 
 /// Reads where the flat map knows that one region holds all bytes, or goes the whole way.
@@ -288,22 +297,14 @@ unsafe fn reading(
     addr: u64,
     buf: *mut c_void,
     len: usize,
-    whole_way: impl FnOnce(&GuestMemory) -> Result<()>,
+    access: impl FnOnce(&GuestMemory, u64, *mut u8, usize) -> Result<()>,
 ) -> c_int {
     // SAFETY: `len` bytes are in the mapping, by the map, and in the caller's buffer.
     unsafe {
-        if let Ok(mem) = memory(mem)
-            && let Some(host) = mem.table().flat().readable(addr, len as u64)
-            && !buf.is_null()
-        {
-            volatile::copy_from_guest(buf.cast(), host, len);
-            return GUESTMEM_OK;
+        match host_to_read(mem, addr, buf, len) {
+            Some(host) => volatile::copy_from_guest(buf.cast(), host, len),
+            None => whole_way(mem, addr, buf, len, access),
         }
-        call(Some((addr, len as u64)), move || {
-            let mem = memory(mem)?;
-            required_buffer(buf, len)?;
-            whole_way(mem)
-        })
     }
 }
 
@@ -317,21 +318,99 @@ unsafe fn writing(
     addr: u64,
     buf: *const c_void,
     len: usize,
-    whole_way: impl FnOnce(&GuestMemory) -> Result<()>,
+    access: impl FnOnce(&GuestMemory, u64, *mut u8, usize) -> Result<()>,
 ) -> c_int {
     // SAFETY: `len` bytes are in the mapping, by the map, and in the caller's buffer.
     unsafe {
-        if let Ok(mem) = memory(mem)
-            && let Some(host) = mem.table().flat().writable(addr, len as u64)
-            && !buf.is_null()
-        {
-            volatile::copy_to_guest(host, buf.cast(), len);
-            return GUESTMEM_OK;
+        match host_to_write(mem, addr, buf, len) {
+            Some(host) => volatile::copy_to_guest(host, buf.cast(), len),
+            None => whole_way(mem, addr, buf.cast_mut(), len, access),
         }
-        call(Some((addr, len as u64)), move || {
+    }
+}
+
+/// Where one region holds all bytes, by the flat map, and there is a buffer: their host address.
+///
+/// # Safety
+/// As the functions that use it.
+#[inline(always)]
+unsafe fn host_to_read(
+    mem: *const guestmem,
+    addr: u64,
+    buf: *const c_void,
+    len: usize,
+) -> Option<*mut u8> {
+    required(buf).ok()?;
+    // SAFETY: the caller keeps to the manual for its handle.
+    let mem = unsafe { memory(mem).ok()? };
+    mem.table().flat().readable(addr, len as u64)
+}
+
+/// As [`host_to_read`], to write.
+///
+/// # Safety
+/// As the functions that use it.
+#[inline(always)]
+unsafe fn host_to_write(
+    mem: *const guestmem,
+    addr: u64,
+    buf: *const c_void,
+    len: usize,
+) -> Option<*mut u8> {
+    required(buf).ok()?;
+    // SAFETY: the caller keeps to the manual for its handle.
+    let mem = unsafe { memory(mem).ok()? };
+    mem.table().flat().writable(addr, len as u64)
+}
+
+// What the copies return is what a C function returns for them.
+const _: () = assert!(GUESTMEM_OK == 0);
+
+/// The whole way. It takes what the C function got, in the same registers, so that the good path
+/// has nothing to put by for it.
+///
+/// # Safety
+/// As the functions that use it.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn whole_way(
+    mem: *const guestmem,
+    addr: u64,
+    buf: *mut c_void,
+    len: usize,
+    access: impl FnOnce(&GuestMemory, u64, *mut u8, usize) -> Result<()>,
+) -> c_int {
+    call_in_memory(Some((addr, len as u64)), move || {
+        // SAFETY: the caller keeps to the manual for its handle.
+        let mem = unsafe { memory(mem)? };
+        required_buffer(buf, len)?;
+        access(mem, addr, buf.cast(), len)
+    })
+}
+
+/// As [`whole_way`], for the functions that tell how far they came.
+///
+/// # Safety
+/// As the functions that use it.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn whole_way_counting(
+    mem: *const guestmem,
+    addr: u64,
+    buf: *mut c_void,
+    len: usize,
+    done: *mut usize,
+    access: impl FnOnce(&GuestMemory, u64, *mut u8, usize) -> Result<usize>,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe {
+        set(done, 0);
+        call_in_memory(Some((addr, len as u64)), move || {
             let mem = memory(mem)?;
             required_buffer(buf, len)?;
-            whole_way(mem)
+            required(done)?;
+            done.write(access(mem, addr, buf.cast(), len)?);
+            Ok(())
         })
     }
 }

@@ -135,19 +135,43 @@ pub(super) unsafe fn compare_exchange<W: Word>(
     order: u32,
     exchanged: *mut bool,
 ) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
+    // SAFETY: as in `write`; `expected` can be read and written unless NULL.
     unsafe {
+        if let Some(host) = host_to_write::<W>(mem, addr)
+            && host.is_aligned()
+            && !expected.is_null()
+            && let Some(order) = any_order(order)
+        {
+            let outcome = W::compare_exchange(host, expected.read(), desired, order);
+            tell_outcome(outcome, expected, exchanged);
+            return GUESTMEM_OK;
+        }
         set(exchanged, false);
         call_in_memory(about::<W>(addr), move || {
             let mem = memory(mem)?;
             required(expected)?;
             let order = any_order(order).ok_or(BAD_ORDER)?;
-            match mem.compare_exchange(addr, expected.read(), desired, order)? {
-                Ok(_) => set(exchanged, true),
-                Err(actual) => expected.write(actual),
-            }
+            let outcome = mem.compare_exchange(addr, expected.read(), desired, order)?;
+            tell_outcome(outcome, expected, exchanged);
             Ok(())
         })
+    }
+}
+
+/// # Safety
+/// `expected` can be written, `exchanged` too unless NULL.
+#[inline(always)]
+unsafe fn tell_outcome<W>(
+    outcome: std::result::Result<W, W>,
+    expected: *mut W,
+    exchanged: *mut bool,
+) {
+    // SAFETY: by contract.
+    unsafe {
+        set(exchanged, outcome.is_ok());
+        if let Err(actual) = outcome {
+            expected.write(actual);
+        }
     }
 }
 
@@ -210,6 +234,7 @@ pub(super) fn store_order(order: u32) -> Option<StoreOrder> {
     }
 }
 
+#[inline(always)]
 fn any_order(order: u32) -> Option<Ordering> {
     match order {
         GUESTMEM_RELAXED => Some(Ordering::Relaxed),

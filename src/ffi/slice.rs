@@ -5,9 +5,9 @@
 //! vouches that the slice is live: that the memory it came from still lives, and that slices of
 //! read-only regions are only read.
 
-use super::{call, required, required_buffer, set};
+use super::{call_in_memory, required, required_buffer, set};
 use crate::error::Result;
-use crate::volatile::VolatileSlice;
+use crate::volatile::{self, VolatileSlice};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
@@ -46,6 +46,34 @@ impl guestmem_slice {
         // SAFETY: live by contract.
         Ok(unsafe { self.bytes() })
     }
+
+    /// The host address of `len` bytes from `offset` on, where the slice has them.
+    #[inline(always)]
+    fn at(self, offset: usize, len: usize) -> Option<*mut u8> {
+        let inside = !self.addr.is_null() && self.len.checked_sub(offset)? >= len;
+        inside.then(|| self.addr.cast::<u8>().wrapping_add(offset))
+    }
+}
+
+/// Reading and writing where nothing is to be copied or something is wrong. It takes what the C
+/// function got, in the same registers, so that the good path has nothing to put by for it.
+///
+/// # Safety
+/// As the functions that use it.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn whole_way(
+    s: guestmem_slice,
+    offset: usize,
+    buf: *mut c_void,
+    len: usize,
+    access: impl FnOnce(VolatileSlice, usize, *mut u8, usize) -> Result<()>,
+) -> c_int {
+    call_in_memory(None, move || {
+        required_buffer(buf, len)?;
+        // SAFETY: the caller keeps to the manual for its slice.
+        access(unsafe { s.checked()? }, offset, buf.cast(), len)
+    })
 }
 
 /// Gives a part of a slice. Any thread.
@@ -67,7 +95,7 @@ pub unsafe extern "C" fn guestmem_slice_sub(
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
         set(out, guestmem_slice { addr: null_mut(), len: 0 });
-        call(None, move || {
+        call_in_memory(None, move || {
             required(out)?;
             out.write(guestmem_slice::of(s.checked()?.sub(offset, count)?));
             Ok(())
@@ -91,11 +119,15 @@ pub unsafe extern "C" fn guestmem_slice_read(
     buf: *mut c_void,
     len: usize,
 ) -> c_int {
-    call(None, move || {
-        required_buffer(buf, len)?;
-        // SAFETY: the caller keeps to the manual for its pointers.
-        unsafe { s.checked()?.read(offset, buf.cast(), len) }
-    })
+    // SAFETY: `len` bytes are in the live slice and in the caller's buffer.
+    unsafe {
+        if !buf.is_null()
+            && let Some(host) = s.at(offset, len)
+        {
+            return volatile::copy_from_guest(buf.cast(), host, len);
+        }
+        whole_way(s, offset, buf, len, |slice, offset, buf, len| slice.read(offset, buf, len))
+    }
 }
 
 /// Writes to a slice: all or nothing. Any thread.
@@ -114,11 +146,17 @@ pub unsafe extern "C" fn guestmem_slice_write(
     buf: *const c_void,
     len: usize,
 ) -> c_int {
-    call(None, move || {
-        required_buffer(buf, len)?;
-        // SAFETY: the caller keeps to the manual for its pointers.
-        unsafe { s.checked()?.write(offset, buf.cast(), len) }
-    })
+    // SAFETY: `len` bytes are in the live slice and in the caller's buffer.
+    unsafe {
+        if !buf.is_null()
+            && let Some(host) = s.at(offset, len)
+        {
+            return volatile::copy_to_guest(host, buf.cast(), len);
+        }
+        whole_way(s, offset, buf.cast_mut(), len, |slice, offset, buf, len| {
+            slice.write(offset, buf, len)
+        })
+    }
 }
 
 /// Fills a slice. Any thread.

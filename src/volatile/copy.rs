@@ -60,11 +60,16 @@ pub(super) trait Bulk {
     /// Copies a block.
     unsafe fn copy_block(dst: *mut u8, src: *const u8);
 
-    /// Copies `count` > 0 blocks, the next `stride` bytes on.
+    /// Copies `count` > 0 blocks, upwards from the pointers or downwards to them. Gives where that
+    /// leads.
     #[inline(always)]
-    unsafe fn copy_blocks(dst: *mut u8, src: *const u8, count: usize, stride: isize) {
+    unsafe fn copy_blocks<const UP: bool>(
+        dst: *mut u8,
+        src: *const u8,
+        count: usize,
+    ) -> (*mut u8, *const u8) {
         // SAFETY: as for this function.
-        unsafe { copy_each_block(dst, src, count, stride) }
+        unsafe { copy_each_block::<UP>(dst, src, count) }
     }
 
     /// Fills a block with copies of `word`.
@@ -83,6 +88,13 @@ pub(super) trait Bulk {
         // SAFETY: the caller vouches for the block.
         (0..BLOCK / 8).fold(0, |seen, i| seen | unsafe { u64::get(src.cast::<u64>().add(i)) })
     }
+
+    /// 0, best behind the compiler's back: it turns a call of what is known to return 0 from the
+    /// end of a function, where it costs a jump, into one in the middle, which needs a stack frame.
+    #[inline(always)]
+    fn zero() -> i32 {
+        0
+    }
 }
 
 /// The processor that this is compiled for.
@@ -90,13 +102,23 @@ pub(super) struct Machine;
 
 /// `Bulk::copy_blocks`, block by block.
 #[inline(always)]
-pub(super) unsafe fn copy_each_block(dst: *mut u8, src: *const u8, count: usize, stride: isize) {
+pub(super) unsafe fn copy_each_block<const UP: bool>(
+    dst: *mut u8,
+    src: *const u8,
+    count: usize,
+) -> (*mut u8, *const u8) {
     let (mut dst, mut src) = (dst, src);
     for _ in 0..count {
+        if !UP {
+            (dst, src) = (dst.wrapping_sub(BLOCK), src.wrapping_sub(BLOCK));
+        }
         // SAFETY: the caller vouches for the block.
         unsafe { Machine::copy_block(dst, src) };
-        (dst, src) = (dst.wrapping_offset(stride), src.wrapping_offset(stride));
+        if UP {
+            (dst, src) = (dst.wrapping_add(BLOCK), src.wrapping_add(BLOCK));
+        }
     }
+    (dst, src)
 }
 
 /// `Bulk::fill_blocks`, block by block.

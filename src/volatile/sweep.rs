@@ -4,21 +4,32 @@
 
 use super::Word;
 use super::copy::{BLOCK, Bulk, Machine};
+use core::hint::cold_path;
 
-/// Ranges below this are gone over in straight code, without a loop, a call or a stack frame.
-const SHORT: usize = 4 * BLOCK;
+/// Bytes from which on blocks are gone over all at once. What is shorter takes hardly longer than
+/// its branches do; those that are marked as cold are not taken for ranges that are aligned and
+/// have no whole block and no odd bytes.
+pub(super) const LONG: usize = 2 * BLOCK;
 
-/// What is done to a range of guest bytes. `at` is an offset in the range.
+/// Bytes from which on it pays to align the side that aligned accesses help most.
+pub(super) const VERY_LONG: usize = 8 * BLOCK;
+
+/// What is done to a range of guest bytes, piece by piece. It keeps where it stands and goes on
+/// from there, upwards or downwards.
 pub(super) trait Pass {
-    unsafe fn word<W: Word>(&mut self, at: usize);
-    /// The two words at `at`.
-    unsafe fn pair(&mut self, at: usize);
-    unsafe fn block(&mut self, at: usize);
-    /// The `count` > 0 blocks that begin at `at`.
-    unsafe fn blocks(&mut self, at: usize, count: usize);
+    const UP: bool;
+    unsafe fn word<W: Word>(&mut self);
+    /// Two words.
+    unsafe fn pair(&mut self);
+    unsafe fn block(&mut self);
+    /// `count` > 0 blocks.
+    unsafe fn blocks(&mut self, count: usize);
+    /// How many bytes, modulo the size of the widest access, lie before the best place to begin
+    /// many blocks.
+    fn unaligned(&self) -> usize;
 }
 
-/// Takes `pass` over `len` bytes, from the front (`UP`) or from the back.
+/// Takes `pass` over `len` bytes, [`LONG`] or more of them if `IS_LONG`.
 ///
 /// A head of growing words leads to where `lead`, the address of the first byte, is aligned to a
 /// `W`; then come as many `W` as there are; then a tail of shrinking words. So on the side of
@@ -28,235 +39,197 @@ pub(super) trait Pass {
 /// # Safety
 /// Every access of `pass` within `len` bytes must be sound.
 #[inline(always)]
-pub(super) unsafe fn sweep<const UP: bool, W: Word, P: Pass>(
+pub(super) unsafe fn sweep<const IS_LONG: bool, W: Word, P: Pass>(
     pass: P,
     lead: *const u8,
     len: usize,
 ) -> P {
+    let mut sweep = Sweep { pass, left: len };
+    let from = (lead as usize).wrapping_add(if P::UP { 0 } else { len });
+    // SAFETY: no step is longer than what is left.
+    unsafe {
+        if !from.is_multiple_of(size_of::<W>()) {
+            cold_path();
+            let head = if P::UP { from.wrapping_neg() } else { from };
+            sweep.head::<IS_LONG>(head % size_of::<W>());
+        }
+        if size_of::<W>() < 8 {
+            while sweep.left >= size_of::<W>() {
+                sweep.word::<W>();
+            }
+        } else if IS_LONG {
+            sweep.blocks();
+        } else if sweep.left >= BLOCK {
+            cold_path();
+            sweep.pass.block();
+        }
+        sweep.tail();
+    }
+    sweep.pass
+}
+
+/// As [`sweep`], whatever `len`.
+#[inline(always)]
+pub(super) unsafe fn sweep_any<W: Word, P: Pass>(pass: P, lead: *const u8, len: usize) -> P {
     // SAFETY: as for this function.
     unsafe {
-        if len < SHORT {
-            Sweep::<UP, P>::run::<W, false>(pass, lead, len)
+        if len < LONG {
+            sweep::<false, W, P>(pass, lead, len)
         } else {
-            long_sweep::<UP, W, P>(pass, lead, len)
+            sweep::<true, W, P>(pass, lead, len)
         }
     }
 }
 
-#[inline(never)]
-unsafe fn long_sweep<const UP: bool, W: Word, P: Pass>(pass: P, lead: *const u8, len: usize) -> P {
-    // SAFETY: as for the caller.
-    unsafe {
-        if Machine::is_detected() {
-            Sweep::<UP, P>::run::<W, true>(pass, lead, len)
-        } else {
-            first_long_sweep::<UP, W, P>(pass, lead, len)
-        }
-    }
-}
-
-#[cold]
-#[inline(never)]
-unsafe fn first_long_sweep<const UP: bool, W: Word, P: Pass>(
+/// A pass and the number of bytes before it.
+struct Sweep<P> {
     pass: P,
-    lead: *const u8,
-    len: usize,
-) -> P {
-    Machine::detect();
-    // SAFETY: as for the caller.
-    unsafe { long_sweep::<UP, W, P>(pass, lead, len) }
-}
-
-/// A pass and where it stands: at the front (`UP`) or at the back of the `left` bytes from `low`
-/// on.
-struct Sweep<const UP: bool, P> {
-    pass: P,
-    low: usize,
     left: usize,
 }
 
-impl<const UP: bool, P: Pass> Sweep<UP, P> {
-    #[inline(always)]
-    unsafe fn run<W: Word, const LONG: bool>(pass: P, lead: *const u8, len: usize) -> P {
-        let mut sweep = Self { pass, low: 0, left: len };
-        let addr = lead as usize;
-        let head = if UP { addr.wrapping_neg() } else { addr.wrapping_add(len) } % size_of::<W>();
-        // SAFETY: no step is longer than what is left.
-        unsafe {
-            if head != 0 {
-                sweep.head(head);
-            }
-            if size_of::<W>() < 8 {
-                while sweep.left >= size_of::<W>() {
-                    sweep.word::<W>();
-                }
-            } else if LONG {
-                sweep.blocks();
-            } else {
-                sweep.few_blocks();
-            }
-            sweep.tail();
-        }
-        sweep.pass
-    }
-
+impl<P: Pass> Sweep<P> {
     /// `size` < 8 bytes, if so many are left. A word that no longer fits leaves less than its size,
     /// which the tail finds aligned.
     #[inline(always)]
-    unsafe fn head(&mut self, size: usize) {
+    unsafe fn head<const ALL_LEFT: bool>(&mut self, size: usize) {
         // SAFETY: the words are left.
         unsafe {
-            if size & 1 != 0 && self.left >= 1 {
+            if size & 1 != 0 && (ALL_LEFT || self.left >= 1) {
                 self.word::<u8>();
             }
-            if size & 2 != 0 && self.left >= 2 {
+            if size & 2 != 0 && (ALL_LEFT || self.left >= 2) {
                 self.word::<u16>();
             }
-            if size & 4 != 0 && self.left >= 4 {
+            if size & 4 != 0 && (ALL_LEFT || self.left >= 4) {
                 self.word::<u32>();
             }
         }
     }
 
-    /// All whole blocks, of which there is at least one.
+    /// All whole blocks, of which there are several.
     #[inline(always)]
     unsafe fn blocks(&mut self) {
-        let count = self.left / BLOCK;
-        let at = self.step(count * BLOCK);
-        // SAFETY: the blocks were left.
-        unsafe { self.pass.blocks(at, count) };
-    }
-
-    /// All whole blocks, of which there are at most three.
-    #[inline(always)]
-    unsafe fn few_blocks(&mut self) {
-        let size = self.left;
-        // SAFETY: the blocks are left.
+        // SAFETY: words, pair and blocks are left.
         unsafe {
-            if size & (2 * BLOCK) != 0 {
-                self.block();
-                self.block();
+            if self.left >= VERY_LONG {
+                let size = self.pass.unaligned();
+                if size & 8 != 0 {
+                    self.word::<u64>();
+                }
+                if size & 16 != 0 {
+                    self.pass.pair();
+                    self.left -= 16;
+                }
             }
-            if size & BLOCK != 0 {
-                self.block();
-            }
+            self.pass.blocks(self.left / BLOCK);
         }
     }
 
-    /// What is left, less than a block.
+    /// What is left beyond whole blocks.
     #[inline(always)]
     unsafe fn tail(&mut self) {
         let size = self.left;
         // SAFETY: the words are left.
         unsafe {
             if size & 32 != 0 {
-                self.pair();
-                self.pair();
+                self.pass.pair();
+                self.pass.pair();
             }
             if size & 16 != 0 {
-                self.pair();
+                self.pass.pair();
             }
+            if size & 15 == 0 {
+                return;
+            }
+            cold_path();
             if size & 8 != 0 {
-                self.word::<u64>();
+                self.pass.word::<u64>();
             }
             if size & 4 != 0 {
-                self.word::<u32>();
+                self.pass.word::<u32>();
             }
             if size & 2 != 0 {
-                self.word::<u16>();
+                self.pass.word::<u16>();
             }
             if size & 1 != 0 {
-                self.word::<u8>();
+                self.pass.word::<u8>();
             }
         }
     }
 
     #[inline(always)]
     unsafe fn word<W: Word>(&mut self) {
-        let at = self.step(size_of::<W>());
+        self.left = self.left.wrapping_sub(size_of::<W>());
         // SAFETY: the word was left.
-        unsafe { self.pass.word::<W>(at) };
-    }
-
-    #[inline(always)]
-    unsafe fn pair(&mut self) {
-        let at = self.step(16);
-        // SAFETY: the pair was left.
-        unsafe { self.pass.pair(at) };
-    }
-
-    #[inline(always)]
-    unsafe fn block(&mut self) {
-        let at = self.step(BLOCK);
-        // SAFETY: the block was left.
-        unsafe { self.pass.block(at) };
-    }
-
-    /// The offset of the next `size` bytes, of which there must be that many.
-    #[inline(always)]
-    fn step(&mut self, size: usize) -> usize {
-        let at = self.low;
-        self.left = self.left.wrapping_sub(size);
-        if UP {
-            self.low = at.wrapping_add(size);
-            at
-        } else {
-            self.left
-        }
+        unsafe { self.pass.word::<W>() };
     }
 }
 
-/// Copies from `src` to `dst`.
+/// Copies from `src` to `dst`: where to, going up, and where it ends, going down.
 pub(super) struct Transfer<const UP: bool> {
-    pub dst: *mut u8,
-    pub src: *const u8,
+    dst: *mut u8,
+    src: *const u8,
 }
 
 impl<const UP: bool> Transfer<UP> {
     #[inline(always)]
-    unsafe fn at(&self, at: usize) -> (*mut u8, *const u8) {
-        // SAFETY: the offset lies within both.
-        unsafe { (self.dst.add(at), self.src.add(at)) }
+    pub(super) fn new(dst: *mut u8, src: *const u8, len: usize) -> Self {
+        let skip = if UP { 0 } else { len };
+        Self { dst: dst.wrapping_add(skip), src: src.wrapping_add(skip) }
+    }
+
+    /// Steps over `size` bytes, and tells where they are.
+    #[inline(always)]
+    fn step(&mut self, size: usize) -> (*mut u8, *const u8) {
+        let before = (self.dst, self.src);
+        if UP {
+            (self.dst, self.src) = (self.dst.wrapping_add(size), self.src.wrapping_add(size));
+            before
+        } else {
+            (self.dst, self.src) = (self.dst.wrapping_sub(size), self.src.wrapping_sub(size));
+            (self.dst, self.src)
+        }
     }
 }
 
 impl<const UP: bool> Pass for Transfer<UP> {
+    const UP: bool = UP;
+
     #[inline(always)]
-    unsafe fn word<W: Word>(&mut self, at: usize) {
+    unsafe fn word<W: Word>(&mut self) {
+        let (dst, src) = self.step(size_of::<W>());
         // SAFETY: both words are mapped.
-        unsafe {
-            let (dst, src) = self.at(at);
-            W::store(dst.cast(), W::load(src.cast()));
-        }
+        unsafe { W::store(dst.cast(), W::load(src.cast())) };
     }
 
     #[inline(always)]
-    unsafe fn pair(&mut self, at: usize) {
+    unsafe fn pair(&mut self) {
+        let (dst, src) = self.step(16);
         // SAFETY: both pairs are mapped.
-        unsafe {
-            let (dst, src) = self.at(at);
-            Machine::copy_pair(dst, src);
-        }
+        unsafe { Machine::copy_pair(dst, src) };
     }
 
     #[inline(always)]
-    unsafe fn block(&mut self, at: usize) {
+    unsafe fn block(&mut self) {
+        let (dst, src) = self.step(BLOCK);
         // SAFETY: both blocks are mapped.
-        unsafe {
-            let (dst, src) = self.at(at);
-            Machine::copy_block(dst, src);
-        }
+        unsafe { Machine::copy_block(dst, src) };
     }
 
     #[inline(always)]
-    unsafe fn blocks(&mut self, at: usize, count: usize) {
-        let (first, stride) =
-            if UP { (at, BLOCK as isize) } else { (at + (count - 1) * BLOCK, -(BLOCK as isize)) };
+    unsafe fn blocks(&mut self, count: usize) {
         // SAFETY: all the blocks are mapped.
         unsafe {
-            let (dst, src) = self.at(first);
-            Machine::copy_blocks(dst, src, count, stride);
+            (self.dst, self.src) = Machine::copy_blocks::<UP>(self.dst, self.src, count);
         }
+    }
+
+    /// Aligns what is written, which gains more than to align what is read.
+    #[inline(always)]
+    fn unaligned(&self) -> usize {
+        let (dst, src) = (self.dst as usize, self.src as usize);
+        let from = if dst.is_multiple_of(8) { dst } else { src };
+        if UP { from.wrapping_neg() } else { from }
     }
 }
 
@@ -266,32 +239,48 @@ pub(super) struct Fill {
     pub word: u64,
 }
 
-impl Pass for Fill {
+impl Fill {
     #[inline(always)]
-    unsafe fn word<W: Word>(&mut self, at: usize) {
+    fn step(&mut self, size: usize) -> *mut u8 {
+        let at = self.dst;
+        self.dst = at.wrapping_add(size);
+        at
+    }
+}
+
+impl Pass for Fill {
+    const UP: bool = true;
+
+    #[inline(always)]
+    unsafe fn word<W: Word>(&mut self) {
         // SAFETY: the word is mapped.
-        unsafe { W::store(self.dst.add(at).cast(), W::cut(self.word)) };
+        unsafe { W::store(self.step(size_of::<W>()).cast(), W::cut(self.word)) };
     }
 
     #[inline(always)]
-    unsafe fn pair(&mut self, at: usize) {
+    unsafe fn pair(&mut self) {
         // SAFETY: both words are mapped.
         unsafe {
-            self.word::<u64>(at);
-            self.word::<u64>(at + 8);
+            self.word::<u64>();
+            self.word::<u64>();
         }
     }
 
     #[inline(always)]
-    unsafe fn block(&mut self, at: usize) {
+    unsafe fn block(&mut self) {
         // SAFETY: the block is mapped.
-        unsafe { Machine::fill_block(self.dst.add(at), self.word) };
+        unsafe { Machine::fill_block(self.step(BLOCK), self.word) };
     }
 
     #[inline(always)]
-    unsafe fn blocks(&mut self, at: usize, count: usize) {
+    unsafe fn blocks(&mut self, count: usize) {
         // SAFETY: the blocks are mapped.
-        unsafe { Machine::fill_blocks(self.dst.add(at), self.word, count) };
+        unsafe { Machine::fill_blocks(self.step(count * BLOCK), self.word, count) };
+    }
+
+    #[inline(always)]
+    fn unaligned(&self) -> usize {
+        (self.dst as usize).wrapping_neg()
     }
 }
 
@@ -302,36 +291,51 @@ pub(super) struct Scan {
     pub seen: u64,
 }
 
-impl Pass for Scan {
+impl Scan {
     #[inline(always)]
-    unsafe fn word<W: Word>(&mut self, at: usize) {
+    fn step(&mut self, size: usize) -> *const u8 {
+        let at = self.src;
+        self.src = at.wrapping_add(size);
+        at
+    }
+}
+
+impl Pass for Scan {
+    const UP: bool = true;
+
+    #[inline(always)]
+    unsafe fn word<W: Word>(&mut self) {
         // SAFETY: the word is mapped.
-        self.seen |= unsafe { W::load(self.src.add(at).cast()) }.into();
+        self.seen |= unsafe { W::load(self.step(size_of::<W>()).cast()) }.into();
     }
 
     #[inline(always)]
-    unsafe fn pair(&mut self, at: usize) {
+    unsafe fn pair(&mut self) {
         // SAFETY: both words are mapped.
         unsafe {
-            self.word::<u64>(at);
-            self.word::<u64>(at + 8);
+            self.word::<u64>();
+            self.word::<u64>();
         }
     }
 
     #[inline(always)]
-    unsafe fn block(&mut self, at: usize) {
+    unsafe fn block(&mut self) {
         // SAFETY: the block is mapped.
-        self.seen |= unsafe { Machine::gather_block(self.src.add(at)) };
+        self.seen |= unsafe { Machine::gather_block(self.step(BLOCK)) };
     }
 
     #[inline(always)]
-    unsafe fn blocks(&mut self, at: usize, count: usize) {
-        for block in 0..count {
+    unsafe fn blocks(&mut self, count: usize) {
+        let end = self.src.wrapping_add(count * BLOCK);
+        while self.src != end && self.seen == 0 {
             // SAFETY: the blocks are mapped.
-            unsafe { self.block(at + block * BLOCK) };
-            if self.seen != 0 {
-                break;
-            }
+            unsafe { self.block() };
         }
+        self.src = end;
+    }
+
+    #[inline(always)]
+    fn unaligned(&self) -> usize {
+        (self.src as usize).wrapping_neg()
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
 use super::copy::{BLOCK, copy_each_block};
-use super::sweep::{Pass, sweep};
+use super::sweep::{Pass, VERY_LONG, sweep_any};
 use super::*;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
@@ -21,14 +21,14 @@ fn pattern(len: usize) -> Vec<u8> {
 struct Aligned<const N: usize>([u8; N]);
 
 /// What a copy does, checked with canaries on both sides of the destination.
-fn check_copy(copy: unsafe fn(*mut u8, *const u8, usize), lens: impl Iterator<Item = usize>) {
+fn check_copy(copy: Copy, lens: impl Iterator<Item = usize>) {
     for len in lens {
         let source = pattern(len + 80);
-        let (src_base, mut target) = (source.as_ptr().align_offset(16), vec![CANARY; len + 112]);
-        let dst_base = target.as_ptr().align_offset(16) + 16;
+        let (src_base, mut target) = (source.as_ptr().align_offset(32), vec![CANARY; len + 112]);
+        let dst_base = target.as_ptr().align_offset(32) + 16;
         let mut expected = vec![CANARY; len + 112];
-        for src in src_base..src_base + 16 {
-            for dst in dst_base..dst_base + 16 {
+        for src in src_base..src_base + 32 {
+            for dst in dst_base..dst_base + 32 {
                 // SAFETY: both lie within their buffers.
                 unsafe { copy(target.as_mut_ptr().add(dst), source.as_ptr().add(src), len) };
                 expected[dst..dst + len].copy_from_slice(&source[src..src + len]);
@@ -45,16 +45,35 @@ fn check_copy(copy: unsafe fn(*mut u8, *const u8, usize), lens: impl Iterator<It
     }
 }
 
+type Copy = unsafe fn(*mut u8, *const u8, usize);
+
+unsafe fn from_guest(dst: *mut u8, src: *const u8, len: usize) {
+    // SAFETY: as for this function.
+    assert_eq!(unsafe { copy_from_guest(dst, src, len) }, 0);
+}
+
+unsafe fn to_guest(dst: *mut u8, src: *const u8, len: usize) {
+    // SAFETY: as for this function.
+    assert_eq!(unsafe { copy_to_guest(dst, src, len) }, 0);
+}
+
+unsafe fn within_guest(dst: *mut u8, src: *const u8, len: usize) {
+    // SAFETY: as for this function.
+    unsafe { copy_within_guest(dst, src, len) }
+}
+
+const COPIES: [Copy; 3] = [from_guest, to_guest, within_guest];
+
 #[test]
 fn copies_of_every_length_and_alignment() {
-    for copy in [copy_from_guest, copy_to_guest, copy_within_guest] {
+    for copy in COPIES {
         check_copy(copy, 0..=300);
     }
 }
 
 #[test]
 fn long_copies_at_every_alignment() {
-    for copy in [copy_from_guest, copy_to_guest, copy_within_guest] {
+    for copy in COPIES {
         check_copy(copy, LONG.into_iter().filter(|len| *len < 10_000));
     }
 }
@@ -76,23 +95,29 @@ fn very_long_copies() {
     }
 }
 
+fn check_block_loop<const UP: bool>() {
+    for count in 1..=5 {
+        let len = count * BLOCK;
+        let source = pattern(len + 3);
+        let mut target = vec![CANARY; len + 6];
+        let skip = if UP { 0 } else { len };
+        // SAFETY: the blocks lie within either buffer.
+        let (dst, src) = unsafe {
+            let (dst, src) = (target.as_mut_ptr().add(3 + skip), source.as_ptr().add(2 + skip));
+            copy_each_block::<UP>(dst, src, count)
+        };
+        assert_eq!(target[3..len + 3], source[2..len + 2]);
+        assert!(target[..3].iter().chain(&target[len + 3..]).all(|byte| *byte == CANARY));
+        let end = len - skip;
+        assert_eq!(dst.cast_const(), target[3 + end..].as_ptr());
+        assert_eq!(src, source[2 + end..].as_ptr());
+    }
+}
+
 #[test]
 fn block_loop_without_wide_vectors() {
-    for (first, stride) in [(0, BLOCK as isize), (4 * BLOCK, -(BLOCK as isize))] {
-        let source = pattern(5 * BLOCK + 3);
-        let mut target = vec![CANARY; 5 * BLOCK + 6];
-        // SAFETY: five blocks lie within either buffer.
-        unsafe {
-            copy_each_block(
-                target.as_mut_ptr().add(first + 3),
-                source.as_ptr().add(first + 2),
-                5,
-                stride,
-            )
-        };
-        assert_eq!(target[3..5 * BLOCK + 3], source[2..5 * BLOCK + 2]);
-        assert!(target[..3].iter().chain(&target[5 * BLOCK + 3..]).all(|byte| *byte == CANARY));
-    }
+    check_block_loop::<true>();
+    check_block_loop::<false>();
 }
 
 fn check_overlap(lens: impl Iterator<Item = usize>, distances: &[usize]) {
@@ -160,28 +185,61 @@ fn is_zero_sees_every_byte_and_no_other() {
 }
 
 /// Writes down the accesses of a sweep.
-struct Record<'a>(&'a mut Vec<(usize, usize)>);
+struct Record<'a, const UP: bool> {
+    seen: &'a mut Vec<(usize, usize)>,
+    at: usize,
+    unaligned: usize,
+}
 
-impl Pass for Record<'_> {
-    unsafe fn word<W: Word>(&mut self, at: usize) {
-        self.0.push((at, size_of::<W>()));
+impl<const UP: bool> Record<'_, UP> {
+    fn words(&mut self, size: usize) {
+        if !UP {
+            self.at -= size;
+        }
+        self.seen.extend((self.at..self.at + size).step_by(8).map(|word| (word, 8)));
+        if UP {
+            self.at += size;
+        }
     }
-    unsafe fn pair(&mut self, at: usize) {
-        self.0.extend([(at, 8), (at + 8, 8)]);
+}
+
+impl<const UP: bool> Pass for Record<'_, UP> {
+    const UP: bool = UP;
+
+    unsafe fn word<W: Word>(&mut self) {
+        let size = size_of::<W>();
+        self.at = self.at.wrapping_sub(if UP { 0 } else { size });
+        self.seen.push((self.at, size));
+        self.at += if UP { size } else { 0 };
     }
-    unsafe fn block(&mut self, at: usize) {
-        self.0.extend((0..BLOCK).step_by(8).map(|word| (at + word, 8)));
+    unsafe fn pair(&mut self) {
+        self.words(16);
     }
-    unsafe fn blocks(&mut self, at: usize, count: usize) {
+    unsafe fn block(&mut self) {
+        self.words(BLOCK);
+    }
+    unsafe fn blocks(&mut self, count: usize) {
         assert!(count > 0);
-        self.0.extend((0..count * BLOCK).step_by(8).map(|word| (at + word, 8)));
+        self.words(count * BLOCK);
+    }
+    fn unaligned(&self) -> usize {
+        self.unaligned
     }
 }
 
 fn check_sweep<const UP: bool, W: Word>(lead: usize, len: usize) {
+    // Any bits may be set that lead to the best place.
+    for unaligned in if len < VERY_LONG { 0..1 } else { 0..32 } {
+        check_way::<UP, W>(lead, len, unaligned);
+    }
+}
+
+fn check_way<const UP: bool, W: Word>(lead: usize, len: usize, unaligned: usize) {
     let mut seen = Vec::new();
+    let at = if UP { 0 } else { len };
+    let record = Record::<UP> { seen: &mut seen, at, unaligned };
     // SAFETY: the pass touches no memory.
-    unsafe { sweep::<UP, W, _>(Record(&mut seen), core::ptr::without_provenance(lead), len) };
+    unsafe { sweep_any::<W, _>(record, core::ptr::without_provenance(lead), len) };
     // Going down, the accesses descend, but those of a pair or block are written down upwards.
     seen.sort_unstable();
     let mut owner = Vec::new();
@@ -211,7 +269,7 @@ fn check_sweep<const UP: bool, W: Word>(lead: usize, len: usize) {
 #[test]
 fn every_byte_once_in_the_widest_aligned_words() {
     for lead in 64..72 {
-        for len in 0..=330 {
+        for len in (0..=330).chain(VERY_LONG - 8..=VERY_LONG + 2 * BLOCK) {
             check_sweep::<true, u64>(lead, len);
             check_sweep::<false, u64>(lead, len);
             check_sweep::<true, u32>(lead, len);

@@ -98,4 +98,17 @@ impl Bulk for Machine {
             );
         }
     }
+
+    #[inline(always)]
+    fn zero() -> i32 {
+        let zero;
+        // SAFETY: no instruction.
+        unsafe {
+            asm!(
+                "/* {zero:w} */", zero = inlateout(reg) 0 => zero,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        zero
+    }
 }

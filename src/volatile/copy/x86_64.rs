@@ -105,27 +105,50 @@ impl Bulk for Machine {
     }
 
     #[inline(always)]
-    unsafe fn copy_blocks(dst: *mut u8, src: *const u8, count: usize, stride: isize) {
+    unsafe fn copy_blocks<const UP: bool>(
+        mut dst: *mut u8,
+        mut src: *const u8,
+        count: usize,
+    ) -> (*mut u8, *const u8) {
         if VECTORS.load(Relaxed) != AVX {
             // SAFETY: as for this function.
-            return unsafe { copy_each_block(dst, src, count, stride) };
+            return unsafe { copy_each_block::<UP>(dst, src, count) };
         }
-        // SAFETY: the loop goes over the `count` blocks that the caller vouches for. `vzeroupper`
-        // changes the registers named at the end.
+        // SAFETY: copies a block where `count` is odd, then two in each turn, all of which the
+        // caller vouches for. `vzeroupper` changes the registers named at the end.
         unsafe {
             asm!(
+                "test {count:e}, 1",
+                "jz 2f",
+                "vmovups ymm0, [{src} + {one}]",
+                "vmovups ymm1, [{src} + {one} + 32]",
+                "vmovups [{dst} + {one}], ymm0",
+                "vmovups [{dst} + {one} + 32], ymm1",
+                "add {src}, {step}",
+                "add {dst}, {step}",
                 "2:",
-                "vmovups ymm0, [{src}]",
-                "vmovups ymm1, [{src} + 32]",
-                "vmovups [{dst}], ymm0",
-                "vmovups [{dst} + 32], ymm1",
-                "add {src}, {stride}",
-                "add {dst}, {stride}",
+                "shr {count}",
+                "jz 4f",
+                ".p2align 5",
+                "3:",
+                "vmovups ymm0, [{src} + {two}]",
+                "vmovups ymm1, [{src} + {two} + 32]",
+                "vmovups ymm2, [{src} + {two} + 64]",
+                "vmovups ymm3, [{src} + {two} + 96]",
+                "vmovups [{dst} + {two}], ymm0",
+                "vmovups [{dst} + {two} + 32], ymm1",
+                "vmovups [{dst} + {two} + 64], ymm2",
+                "vmovups [{dst} + {two} + 96], ymm3",
+                "add {src}, 2 * {step}",
+                "add {dst}, 2 * {step}",
                 "dec {count}",
-                "jnz 2b",
+                "jnz 3b",
+                "4:",
                 "vzeroupper",
-                dst = inout(reg) dst => _, src = inout(reg) src => _,
-                count = inout(reg) count => _, stride = in(reg) stride,
+                dst = inout(reg) dst, src = inout(reg) src, count = inout(reg) count => _,
+                step = const if UP { BLOCK as isize } else { -(BLOCK as isize) },
+                one = const if UP { 0 } else { -(BLOCK as isize) },
+                two = const if UP { 0 } else { -2 * BLOCK as isize },
                 out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
                 out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
                 out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
@@ -133,6 +156,7 @@ impl Bulk for Machine {
                 options(nostack),
             );
         }
+        (dst, src)
     }
 
     #[inline(always)]
@@ -191,5 +215,18 @@ impl Bulk for Machine {
             );
         }
         seen
+    }
+
+    #[inline(always)]
+    fn zero() -> i32 {
+        let zero;
+        // SAFETY: no instruction.
+        unsafe {
+            asm!(
+                "/* {zero:e} */", zero = inlateout(reg) 0 => zero,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        zero
     }
 }
