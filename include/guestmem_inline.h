@@ -22,7 +22,12 @@
 #define GUESTMEM_INLINE static inline
 #endif
 
+/* Written for C and C++ at once, and with declarations to be read before the definitions. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wredundant-decls"
 #ifdef __cplusplus
+#pragma GCC diagnostic ignored "-Wold-style-cast"
+#pragma GCC diagnostic ignored "-Wzero-as-null-pointer-constant"
 extern "C" {
 #endif
 
@@ -352,9 +357,10 @@ GUESTMEM_INLINE void *guestmem_view_ptr(const struct guestmem_view *view, uint64
     {                                                                                             \
         void *host;                                                                               \
         if (out == NULL) return false;                                                            \
+        if (GUESTMEM_INLINE_LIKELY(guestmem_inline_within(s, offset, WIDTH / 8, &host)))          \
+            return guestmem_inline_load_u##WIDTH(host, order, out);                               \
         *out = 0;                                                                                 \
-        return guestmem_inline_within(s, offset, WIDTH / 8, &host) &&                             \
-               guestmem_inline_load_u##WIDTH(host, order, out);                                   \
+        return false;                                                                             \
     }                                                                                             \
                                                                                                   \
     GUESTMEM_INLINE bool guestmem_slice_store_u##WIDTH(struct guestmem_slice s, size_t offset,    \
@@ -377,5 +383,6 @@ GUESTMEM_INLINE_WIDTH(64)
 #ifdef __cplusplus
 }
 #endif
+#pragma GCC diagnostic pop
 
 #endif /* GUESTMEM_INLINE_H */
