@@ -31,11 +31,15 @@ static_assert(std::is_standard_layout<guestmem_snapshot_options>::value, "plain 
 static_assert(sizeof(guestmem_slice) == sizeof(iovec), "arrays of slices go to readv");
 static_assert(sizeof(guestmem_range) == 16 && sizeof(guestmem_error_info) == 32, "as in C");
 static_assert(sizeof(guestmem_region_options) == 64, "as in C");
+static_assert(sizeof(guestmem_view) == 56 && sizeof(guestmem_chunk) == 16, "as in C");
 
 using AnyFunction = void (*)();
 
 #define F(name) reinterpret_cast<AnyFunction>(&name)
 #define WORDS(name) F(name##8), F(name##16), F(name##32), F(name##64)
+// An inline function and its exported twin.
+#define TWINS(name) F(name), F(name##_fn)
+#define TWIN_WORDS(name) TWINS(name##8), TWINS(name##16), TWINS(name##32), TWINS(name##64)
 
 const AnyFunction functions[] = {
     F(guestmem_version), F(guestmem_version_string), F(guestmem_strerror), F(guestmem_error_name),
@@ -60,10 +64,16 @@ const AnyFunction functions[] = {
     WORDS(guestmem_read_u), WORDS(guestmem_write_u), WORDS(guestmem_read_volatile_u),
     WORDS(guestmem_write_volatile_u), WORDS(guestmem_load_u), WORDS(guestmem_store_u),
     WORDS(guestmem_compare_exchange_u),
+    F(guestmem_get_view), TWINS(guestmem_view_is_current), TWINS(guestmem_view_ptr),
+    TWIN_WORDS(guestmem_view_read_u), TWIN_WORDS(guestmem_view_write_u),
+    TWIN_WORDS(guestmem_view_load_u), TWIN_WORDS(guestmem_view_store_u),
+    TWIN_WORDS(guestmem_slice_load_u), TWIN_WORDS(guestmem_slice_store_u),
 };
 
 #undef F
 #undef WORDS
+#undef TWINS
+#undef TWIN_WORDS
 
 Memory make(const std::vector<guestmem_range> &ranges)
 {

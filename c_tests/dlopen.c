@@ -15,6 +15,8 @@ static struct {
     void (*unref)(struct guestmem *);
     int (*read_u64)(const struct guestmem *, uint64_t, uint64_t *);
     int (*write_u64)(const struct guestmem *, uint64_t, uint64_t);
+    int (*get_view)(const struct guestmem *, struct guestmem_view *, size_t);
+    bool (*view_read_u64)(const struct guestmem_view *, uint64_t, uint64_t *);
     int (*last_error)(struct guestmem_error_info *, size_t);
     size_t (*last_error_message)(char *, size_t);
     const char *(*version_string)(void);
@@ -38,6 +40,8 @@ static void *load(const char *path)
     find(handle, "guestmem_unref", &library.unref);
     find(handle, "guestmem_read_u64", &library.read_u64);
     find(handle, "guestmem_write_u64", &library.write_u64);
+    find(handle, "guestmem_get_view", &library.get_view);
+    find(handle, "guestmem_view_read_u64_fn", &library.view_read_u64);
     find(handle, "guestmem_last_error", &library.last_error);
     find(handle, "guestmem_last_error_message", &library.last_error_message);
     find(handle, "guestmem_version_string", &library.version_string);
@@ -50,13 +54,18 @@ static void use(uint64_t number)
 {
     static const struct guestmem_range range = { 0x1000, 0x1000 };
     struct guestmem_error_info info;
+    struct guestmem_view view;
     struct guestmem *mem = NULL;
     char message[128] = "";
     uint64_t value = 0;
     CHECK_EQ(library.create(&range, 1, &mem), GUESTMEM_OK);
+    CHECK_EQ(library.get_view(mem, &view, sizeof view), GUESTMEM_OK);
     for (uint64_t addr = 0x1000; addr < 0x2000; addr += 8) {
         CHECK_EQ(library.write_u64(mem, addr, number + addr), GUESTMEM_OK);
         CHECK_EQ(library.read_u64(mem, addr, &value), GUESTMEM_OK);
+        CHECK_EQ(value, number + addr);
+        value = 0;
+        CHECK(library.view_read_u64(&view, addr, &value));
         CHECK_EQ(value, number + addr);
     }
     /* A failure, so that the thread has something of the library's in its thread-locals. */

@@ -140,6 +140,18 @@ WORDS(16)
 WORDS(32)
 WORDS(64)
 
+static void views(const struct guestmem *bad)
+{
+    struct guestmem_view view, zeroed;
+    memset(&view, 0xee, sizeof view);
+    memset(&zeroed, 0, sizeof zeroed);
+    REFUSED(guestmem_get_view(bad, &view, sizeof view));
+    CHECK(memcmp(&view, &zeroed, sizeof view) == 0);
+    REFUSED(guestmem_get_view(bad, NULL, 0));
+    CHECK(!guestmem_view_is_current(&view, bad));
+    CHECK(!guestmem_view_is_current_fn(&view, bad));
+}
+
 static int64_t take(void *user, const void *bytes, size_t len)
 {
     (void)user;
@@ -180,6 +192,7 @@ static void every_call(struct guestmem *bad)
     words_u16(bad);
     words_u32(bad);
     words_u64(bad);
+    views(bad);
     managing(bad);
 }
 

@@ -215,6 +215,51 @@ ATOMICS(16)
 ATOMICS(32)
 ATOMICS(64)
 
+/* No out, no answer, wherever the address is. The inline functions need a view; the exported ones
+ * refuse none. */
+#define VIEWS(W)                                                                                  \
+    static void views_u##W(const struct guestmem_view *view, struct guestmem_slice slice)         \
+    {                                                                                             \
+        uint##W##_t out = 77;                                                                     \
+        for (uint64_t addr = BASE; addr <= BASE + 4096; addr += 4096) {                           \
+            CHECK(!guestmem_view_read_u##W(view, addr, NULL));                                    \
+            CHECK(!guestmem_view_read_u##W##_fn(view, addr, NULL));                               \
+            CHECK(!guestmem_view_load_u##W(view, addr, GUESTMEM_ACQUIRE, NULL));                  \
+            CHECK(!guestmem_view_load_u##W##_fn(view, addr, GUESTMEM_ACQUIRE, NULL));             \
+            CHECK(!guestmem_slice_load_u##W(slice, addr - BASE, GUESTMEM_ACQUIRE, NULL));         \
+            CHECK(!guestmem_slice_load_u##W##_fn(slice, addr - BASE, GUESTMEM_ACQUIRE, NULL));    \
+        }                                                                                         \
+        CHECK(!guestmem_view_read_u##W##_fn(NULL, BASE, &out) && out == 0);                       \
+        out = 77;                                                                                 \
+        CHECK(!guestmem_view_load_u##W##_fn(NULL, BASE, GUESTMEM_ACQUIRE, &out) && out == 0);     \
+        CHECK(!guestmem_view_read_u##W##_fn(NULL, BASE, NULL));                                   \
+        CHECK(!guestmem_view_write_u##W##_fn(NULL, BASE, 1));                                     \
+        CHECK(!guestmem_view_store_u##W##_fn(NULL, BASE, 1, GUESTMEM_RELEASE));                   \
+    }
+
+VIEWS(8)
+VIEWS(16)
+VIEWS(32)
+VIEWS(64)
+
+static void views(void)
+{
+    struct guestmem_view view;
+    struct guestmem_slice slice;
+    REFUSED(guestmem_get_view(mem, NULL, sizeof view));
+    REFUSED(guestmem_get_view(mem, &view, 0));
+    CHECK_OK(guestmem_get_view(mem, &view, sizeof view));
+    CHECK_OK(guestmem_get_slice(mem, BASE, 4096, &slice));
+    CHECK(guestmem_view_ptr_fn(NULL, BASE, 1) == NULL);
+    CHECK(!guestmem_view_is_current_fn(NULL, mem));
+    CHECK(!guestmem_view_is_current_fn(&view, NULL));
+    CHECK(!guestmem_view_is_current(&view, NULL));
+    views_u8(&view, slice);
+    views_u16(&view, slice);
+    views_u32(&view, slice);
+    views_u64(&view, slice);
+}
+
 static void policies(void)
 {
     for (unsigned bit = 5; bit < 64; bit++) {
@@ -304,6 +349,7 @@ int main(void)
     atomics_u16();
     atomics_u32();
     atomics_u64();
+    views();
     policies();
     snapshots();
     CHECK_OK(guestmem_read_exact(mem, BASE, bytes, sizeof bytes));

@@ -6,6 +6,9 @@
  * the view's flat map does not know lead to a call, of the exported twin (`_fn`), which knows all
  * regions. Guest memory is read and written by single accesses, as everywhere in the library.
  *
+ * A view that is passed to these functions must be there: NULL is not looked for. One of all zeros is
+ * fine, and refuses every address.
+ *
  * For C99 and C++11 up, by gcc and clang, on 64-bit processors.
  */
 
