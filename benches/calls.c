@@ -39,7 +39,7 @@ static void compare_translators(const char *what, const struct race *race, const
     compare(what, map->name, race, "exported", "empty call", 1.4);
     if (linear_target(map) > 0)
         compare_call(what, map->name, race, "exported", "C linear", linear_target(map));
-    compare(what, map->name, race, "exported", "vm-memory", 0.4);
+    compare_call(what, map->name, race, "exported", "vm-memory", 0.4);
     compare(what, map->name, race, "inline", "C linear", 1.0);
 }
 
@@ -91,7 +91,7 @@ static void compare_accessors(const char *what, const struct race *race, const s
 {
     if (map->count == 1) compare_call(what, map->name, race, "exported", "C plain", 1.8);
     if (map->count == 4) compare_call(what, map->name, race, "exported", "C plain", 1.0);
-    compare(what, map->name, race, "exported", "vm-memory obj", 0.25);
+    compare_call(what, map->name, race, "exported", "vm-memory obj", 0.25);
     compare(what, map->name, race, "exported ordered", "exported", 1.25);
     compare(what, map->name, race, "inline", "C plain", 1.0);
     compare(what, map->name, race, "inline ordered", "C ordered", 1.0);
@@ -150,6 +150,11 @@ static void chains(const char *what, size_t length, double target)
 
 /* ---- two threads on one handle ---- */
 
+static bool is_ours(const char *name)
+{
+    return strcmp(name, "exported") == 0 || strcmp(name, "dlsym") == 0 || strcmp(name, "inline") == 0;
+}
+
 static void print_slow_downs(const char *what, const struct map *map, const struct race *race,
                              const struct pair_samples *pairs)
 {
@@ -159,7 +164,7 @@ static void print_slow_downs(const char *what, const struct map *map, const stru
     for (i = 0; i < race->count; i++) {
         const struct samples times = slow_down(&pairs[i]);
         print_figure(race->contenders[i].name, median(&times));
-        if (strcmp(race->contenders[i].name, "empty call") == 0) continue;
+        if (!is_ours(race->contenders[i].name)) continue;
         add_comparison(what, map->name, race->contenders[i].name, "empty call",
                        ratio_of(&times, &control), 1.15, 0);
     }

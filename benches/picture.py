@@ -19,6 +19,7 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 .paper { fill: #ffffff; stroke: #d1d9e0 }
 .grid { stroke: #d1d9e0; stroke-width: 1 }
 .unit { stroke: #59636e; stroke-width: 1.5; stroke-dasharray: 5 4 }
+.spread { stroke-width: 5; stroke-opacity: 0.35 }
 .line { fill: none; stroke-width: 2.5; stroke-linejoin: round }
 @media (prefers-color-scheme: dark) {
   text { fill: #f0f6fc }
@@ -30,15 +31,17 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 """
 
 
-def medians(path):
-    """(what, where, contender) to nanoseconds."""
+def times(path):
+    """(what, where, contender) to nanoseconds: the median, and what four fifths lie between."""
     with open(path, newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["against"] == ""]
-    return {(row["what"], row["where"], row["contender"]): float(row["value"]) for row in rows}
+    return {(row["what"], row["where"], row["contender"]):
+            tuple(float(row[column]) for column in ("value", "low", "high")) for row in rows}
 
 
 def ratios(figures, what, contender, unit, wheres):
-    return [figures[what, where, contender] / figures[what, where, unit] for where in wheres]
+    return [[time / figures[what, where, unit][0] for time in figures[what, where, contender]]
+            for where in wheres]
 
 
 def text(x, y, content, css="", anchor="start", color=None):
@@ -85,14 +88,19 @@ class Panel:
             self.out.append(text(self.x(nth), bottom + 18, place, "tick", "middle"))
 
     def line(self, values, color):
-        points = [(self.x(nth), self.y(value)) for nth, value in enumerate(values)]
+        for nth, (_, *ends) in enumerate(values):
+            low, high = (self.y(min(max(end, self.low), self.high)) for end in ends)
+            x = f'x1="{self.x(nth):.1f}" x2="{self.x(nth):.1f}"'
+            self.out.append(f'<line {x} y1="{low:.1f}" y2="{high:.1f}" class="spread" '
+                            f'style="stroke:{color}"/>')
+        points = [(self.x(nth), self.y(value)) for nth, (value, *_) in enumerate(values)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points[:self.joined])
         self.out.append(f'<polyline points="{path}" class="line" style="stroke:{color}"/>')
         for x, y in points:
             self.out.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" style="fill:{color}"/>')
 
     def lines(self, named):
-        heights = apart([self.y(values[-1]) for _, values, _ in named], 15)
+        heights = apart([self.y(values[-1][0]) for _, values, _ in named], 15)
         for (name, values, color), height in zip(named, heights):
             self.line(values, color)
             self.out.append(text(WIDTH - RIGHT + 8, height + 4, name, "", "start", color))
@@ -103,9 +111,9 @@ def translate_panel(figures, top):
     counts = [1, 2, 4, 8, 32, 256, 4096]
     wheres = [f"{count} region{'s' if count > 1 else ''}" for count in counts] + ["realistic"]
     panel = Panel(top, [str(count) for count in counts] + ["realistic"], len(counts), 0.2, 512)
-    panel.frame("Translating a guest address, by number of regions",
-                "time as a multiple of an empty call into a shared library (dashed); "
-                "logarithmic, lower is better", [0.25, 0.5, 1, 2, 4, 16, 64, 256])
+    panel.frame("Translating the guest addresses of a block device's requests, by number of regions",
+                "time as a multiple of an empty call into a shared library (dashed); median and where "
+                "four fifths lie; logarithmic, lower is better", [0.25, 0.5, 1, 2, 4, 16, 64, 256])
     panel.lines([(name, ratios(figures, what, contender, unit, wheres), color)
                  for name, contender, color in [
                      ("libguestmem, inline", "inline", GREEN),
@@ -122,7 +130,7 @@ def copies_panel(figures, top):
     panel = Panel(top, wheres, len(wheres), 0.5, 8)
     panel.frame("Copying out of guest memory and into it, by size",
                 "time as a multiple of memcpy on a pointer that was translated before (dashed); "
-                "logarithmic, lower is better", [0.5, 1, 2, 4, 8])
+                "median and where four fifths lie", [0.5, 1, 2, 4, 8])
     panel.lines([(name, ratios(figures, what, contender, "memcpy", wheres), color)
                  for name, what, contender, color in [
                      ("read_exact", "read", "read_exact", GREEN),
@@ -133,7 +141,7 @@ def copies_panel(figures, top):
 
 
 def main():
-    calls, copies = medians(sys.argv[1]), medians(sys.argv[2])
+    calls, copies = times(sys.argv[1]), times(sys.argv[2])
     second = TOP + PANEL_HEIGHT + PANEL_GAP
     height = second + PANEL_HEIGHT + 34
     body = translate_panel(calls, TOP) + copies_panel(copies, second)

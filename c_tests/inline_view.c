@@ -194,6 +194,22 @@ static void a_view_outlives_others(struct guestmem *mem, uint64_t addr)
     CHECK(guestmem_view_write_u64(&view, addr, 0));
 }
 
+/* Handles come round again: the view of what had this one before must not pass for its successor's. */
+static void a_view_of_what_is_gone(void)
+{
+    const struct guestmem_range range = { 0x1000, 0x1000 };
+    struct guestmem *gone = check_new(&range, 1), *next = NULL;
+    struct guestmem_view view = view_of(gone);
+    guestmem_unref(gone);
+    is_current_for(&view, gone, false);
+    for (int i = 0; i < 200 && next != gone; i++) {
+        next = check_new(&range, 1);
+        is_current_for(&view, next, false);
+        guestmem_unref(next);
+    }
+    CHECK(next == gone);
+}
+
 static void regions_in_two_memories(void)
 {
     struct guestmem_region_options options;
@@ -346,6 +362,7 @@ int main(void)
     memory_without_regions();
     whose_view_it_is(mem);
     a_view_outlives_others(mem, range.guest_addr + 8);
+    a_view_of_what_is_gone();
     regions_in_two_memories();
     CHECK_EQ(errno, 4711);
     layouts();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Section 5: guest addresses to host addresses, descriptors and slices, and the way back. */
-#include "check.h"
+#define _GNU_SOURCE
+#include "fixtures.h"
 
 #include <sys/uio.h>
 
@@ -233,6 +234,12 @@ static void slices_across_regions(const struct guestmem *mem)
     /* A bad range comes before too little room. */
     REFUSES_SLICES(guestmem_get_slices(mem, 0x10000, 0x3001, slices, 0, &count),
                    GUESTMEM_E_INVALID_RANGE, 0);
+
+    /* Whatever is wrong, the error tells which range was asked for. */
+    CHECK_CODE(guestmem_get_slices(mem, 0x10010, 32, slices, 8, NULL), GUESTMEM_E_INVALID_ARGUMENT);
+    CHECK(last_error().guest_addr == 0x10010 && last_error().size == 32);
+    CHECK_CODE(guestmem_get_slices(NULL, 0x10020, 48, slices, 8, &count), GUESTMEM_E_BAD_HANDLE);
+    CHECK(last_error().guest_addr == 0x10020 && last_error().size == 48);
 }
 
 static void descriptor_chains(const struct guestmem *mem)

@@ -1440,13 +1440,15 @@ int guestmem_write_from_memory_at(const struct guestmem *mem,
  *
  * A view is what a memory looks up addresses in, laid open: plain data, from which the inline
  * functions of guestmem_inline.h answer without a call. What they do not find there (a hole, or a
- * small region far from the others) they ask of the function of the same name with `_fn` appended.
- * These exported twins always give the same answers; they serve other languages and programs that
- * come by dlsym(3).
+ * small or oddly placed region among large ones) they ask of the function of the same name with
+ * `_fn` appended. These exported twins give the same answers; they serve other languages and programs
+ * that come by dlsym(3). Ranges, alignment and read-only regions are checked as in the calls of
+ * section 6; a refusal is no error that guestmem_last_error() would tell of.
  *
- * A view can be copied, kept in a device's own struct and used by any number of threads, and
- * answers while its memory lives. When a region has come or gone it still tells what was before:
- * fetch it anew, at the latest before a removed region's last reference goes.
+ * A view can be copied, kept in a device's own struct and used by any number of threads. It takes
+ * the place of the handle: it must not be used when its memory is gone, which
+ * guestmem_view_is_current() alone can tell. When a region has come or gone a view still tells what
+ * was before: fetch it anew, at the latest before a removed region's last reference goes.
  *
  * Example
  *   struct guestmem_view view;                   // once for each device
@@ -1480,9 +1482,9 @@ struct guestmem_view {
     uint64_t count;
     /** A chunk is 2^shift bytes of guest address space. */
     uint64_t shift;
-    /** How often the memory's regions had changed. */
+    /** Which of all maps that there were this is. */
     uint64_t generation;
-    /** How often they have changed by now. */
+    /** Which of them the memory has now; 0 when it is gone. */
     const uint64_t *live_generation;
     /** The memory. */
     const struct guestmem *mem;

@@ -17,6 +17,9 @@
 //! - [`mod@file`], [`proc`], [`signals`], [`parallel`]: what open files and the system tell,
 //!   signals kept from the embedder, short-lived threads.
 //! - [`alloc`], [`error`]: growth that may fail, and what can go wrong.
+//!
+//! `include/guestmem_inline.h` does in C what [`table`] and [`volatile`] do for single values, on the
+//! same lookup table.
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("libguestmem is for 64-bit Linux");

@@ -20,8 +20,8 @@ pub struct GuestMemory {
     /// The table in force, which stands in `state.tables`. First, so that a lookup finds it beside
     /// the handle's tag.
     table: AtomicPtr<Table>,
-    /// Grows with each table that replaces another, after it.
-    generation: AtomicU64,
+    /// Which table that is, written after it.
+    version: AtomicU64,
     policy: AtomicU64,
     /// Locked only by what changes the memory's make-up or asks for all of it, never by access.
     state: Mutex<State>,
@@ -36,6 +36,9 @@ struct State {
 }
 
 static MEMORIES: Pool<GuestMemory> = Pool::new();
+
+/// The next table's version. None has 0, which is that of memories that are gone.
+static VERSIONS: AtomicU64 = AtomicU64::new(1);
 
 impl Pooled for GuestMemory {
     const TAG: u64 = 0x6d67_6d65_6d6f_7279;
@@ -83,7 +86,7 @@ impl GuestMemory {
     fn of_sorted(regions: Vec<Ref<MemoryRegion>>) -> Result<Ref<Self>> {
         let memory = GuestMemory {
             table: AtomicPtr::new(std::ptr::null_mut()),
-            generation: AtomicU64::new(0),
+            version: AtomicU64::new(0),
             policy: AtomicU64::new(0),
             state: Mutex::new(State { regions: Vec::new(), tables: Vec::new() }),
         };
@@ -100,8 +103,8 @@ impl GuestMemory {
         table.push(Table::new(entries)?);
         let mut state = self.lock();
         state.tables.try_reserve(1).map_err(|_| Error::NoMemory("a list of tables"))?;
-        let replaced = self.table.swap(table.as_mut_ptr(), Ordering::AcqRel);
-        self.generation.fetch_add(u64::from(!replaced.is_null()), Ordering::Release);
+        self.table.store(table.as_mut_ptr(), Ordering::Release);
+        self.version.store(VERSIONS.fetch_add(1, Ordering::Relaxed), Ordering::Release);
         state.tables.push(table);
         state.regions = regions;
         Ok(())
@@ -118,10 +121,10 @@ impl GuestMemory {
         unsafe { &*self.table.load(Ordering::Acquire) }
     }
 
-    /// How often the regions have changed, where it is kept: whoever reads it before the table can
-    /// tell later whether that table is out of date.
-    pub fn generation(&self) -> &AtomicU64 {
-        &self.generation
+    /// Tells one table from all others that there were, also those of other memories. Whoever reads
+    /// it before the table can tell later whether that table is out of date.
+    pub fn version(&self) -> &AtomicU64 {
+        &self.version
     }
 
     /// References to all regions, in ascending order.
@@ -215,6 +218,13 @@ impl GuestMemory {
     /// True after a restore into a region of it failed half way.
     pub fn is_tainted(&self) -> bool {
         self.table().entries().iter().any(|entry| entry.region().is_tainted())
+    }
+}
+
+impl Drop for GuestMemory {
+    fn drop(&mut self) {
+        // Views are told by it, and look for it in the slot for ever.
+        self.version.store(0, Ordering::Release);
     }
 }
 

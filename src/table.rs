@@ -16,7 +16,7 @@ use std::ptr::NonNull;
 /// Chunks in a map that needs no exact answers from the regions: at most 1 MiB of map.
 const MAX_CHUNKS: u64 = 64 << 10;
 /// Chunks in a map that cannot have a chunk boundary at each region's start anyway.
-const MIN_BOUND: u64 = 4 << 10;
+const MIN_BOUND: u64 = 16 << 10;
 /// Set in [`Chunk::end`] of a read-only region.
 pub const READ_ONLY: u64 = 1;
 

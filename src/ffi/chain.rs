@@ -60,7 +60,7 @@ pub(super) unsafe fn chain(
     unsafe {
         match short_chain(mem, ranges, n, out, cap, count) {
             Some(()) => GUESTMEM_OK,
-            None => any_chain(mem, ranges, n, out, cap, count),
+            None => any_chain(mem, ranges, n, out, cap, count, About::default()),
         }
     }
 }
@@ -101,20 +101,24 @@ unsafe fn short_chain(
     Some(())
 }
 
-/// Checks all ranges, then gives their slices.
+/// Checks all ranges, then gives their slices. `about` is what the call is about, as long as it is
+/// not one of several ranges.
+///
+/// # Safety
+/// As [`chain`].
 #[cold]
 #[inline(never)]
-unsafe fn any_chain(
+pub(super) unsafe fn any_chain(
     mem: *const guestmem,
     ranges: *const guestmem_range,
     n: usize,
     out: *mut guestmem_slice,
     cap: usize,
     count: *mut usize,
+    about: About,
 ) -> c_int {
     // SAFETY: by contract.
     unsafe { set(count, 0) };
-    let about = About::default();
     call_about(&about, || {
         // SAFETY: by contract; the pointers are checked first.
         unsafe {

@@ -129,7 +129,7 @@ fn call_about(range: &About, body: impl FnOnce() -> Result<()>) -> c_int {
 }
 
 /// As [`call`], for what makes no system call and allocates nothing: `errno` cannot change, and
-/// nothing here could be cancelled.
+/// cancelling this thread waits for a later call anyway.
 #[cold]
 #[inline(never)]
 fn call_in_memory(range: Option<(u64, u64)>, body: impl FnOnce() -> Result<()>) -> c_int {

@@ -4,11 +4,12 @@
 //! Host pointers stay valid while the memory lives. A pointer is handed out only together with
 //! a length that was checked; guestmem_get_host_address() checks a single byte.
 
-use super::chain::{chain, single};
+use super::chain::{any_chain, chain, single};
 use super::memory::{guestmem, guestmem_range};
 use super::slice::guestmem_slice;
 use super::status::GUESTMEM_OK;
 use super::{call, call_in_memory, memory, required, set};
+use crate::error::About;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
@@ -277,7 +278,10 @@ pub unsafe extern "C" fn guestmem_get_slices(
     unsafe {
         match single(mem, &raw const range, out, cap, count) {
             Some(()) => GUESTMEM_OK,
-            None => chain(mem, &raw const range, 1, out, cap, count),
+            None => {
+                let about = About::new(Some((addr, len)));
+                any_chain(mem, &raw const range, 1, out, cap, count, about)
+            }
         }
     }
 }

@@ -3,13 +3,15 @@
 //!
 //! A view is what a memory looks up addresses in, laid open: plain data, from which the inline
 //! functions of guestmem_inline.h answer without a call. What they do not find there (a hole, or a
-//! small region far from the others) they ask of the function of the same name with `_fn` appended.
-//! These exported twins always give the same answers; they serve other languages and programs that
-//! come by dlsym(3).
+//! small or oddly placed region among large ones) they ask of the function of the same name with
+//! `_fn` appended. These exported twins give the same answers; they serve other languages and programs
+//! that come by dlsym(3). Ranges, alignment and read-only regions are checked as in the calls of
+//! section 6; a refusal is no error that guestmem_last_error() would tell of.
 //!
-//! A view can be copied, kept in a device's own struct and used by any number of threads, and
-//! answers while its memory lives. When a region has come or gone it still tells what was before:
-//! fetch it anew, at the latest before a removed region's last reference goes.
+//! A view can be copied, kept in a device's own struct and used by any number of threads. It takes
+//! the place of the handle: it must not be used when its memory is gone, which
+//! guestmem_view_is_current() alone can tell. When a region has come or gone a view still tells what
+//! was before: fetch it anew, at the latest before a removed region's last reference goes.
 //!
 //! Example
 //!   struct guestmem_view view;                   // once for each device
@@ -60,9 +62,9 @@ pub struct guestmem_view {
     pub count: u64,
     /// A chunk is 2^shift bytes of guest address space.
     pub shift: u64,
-    /// How often the memory's regions had changed.
+    /// Which of all maps that there were this is.
     pub generation: u64,
-    /// How often they have changed by now.
+    /// Which of them the memory has now; 0 when it is gone.
     pub live_generation: *const u64,
     /// The memory.
     pub mem: *const guestmem,
@@ -119,7 +121,7 @@ pub unsafe extern "C" fn guestmem_get_view(
 
 fn view_of(mem: *const guestmem, memory: &GuestMemory) -> guestmem_view {
     // Before the table: a change in between makes the view out of date, never the other way round.
-    let generation = memory.generation().load(Ordering::Acquire);
+    let generation = memory.version().load(Ordering::Acquire);
     let table = memory.table();
     let flat = table.flat();
     guestmem_view {
@@ -127,7 +129,7 @@ fn view_of(mem: *const guestmem, memory: &GuestMemory) -> guestmem_view {
         count: flat.chunks.len() as u64,
         shift: flat.shift.into(),
         generation,
-        live_generation: memory.generation().as_ptr(),
+        live_generation: memory.version().as_ptr(),
         mem,
         table: (&raw const *table).cast(),
     }
