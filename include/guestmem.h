@@ -33,7 +33,7 @@
  *   a reference that guestmem_unref() takes; guestmem_region_new() and guestmem_region_ref() one
  *   that guestmem_region_unref() takes. Text that a call allocates goes to guestmem_free().
  *   File descriptors that you pass in stay yours, those that you get are borrowed: valid while
- *   the memory lives, not to be closed. All descriptors are close-on-exec.
+ *   their region lives, not to be closed. All descriptors are close-on-exec.
  *
  * Threads
  *   Every function may be called from any thread at any time on the same handle, except the last
@@ -545,7 +545,7 @@ struct guestmem_region_info {
     uint64_t flags;
     /** Where the region starts in the file behind it. */
     uint64_t fd_offset;
-    /** The file behind it, borrowed: valid while the memory lives. -1 if there is none. */
+    /** The file behind it, borrowed: valid while the region lives. -1 if there is none. */
     int32_t fd;
     /** GUESTMEM_PURPOSE_*. */
     uint32_t purpose;
@@ -773,8 +773,9 @@ bool guestmem_slice_is_zero(struct guestmem_slice s);
 /*
  * 5 Translating
  *
- * Host pointers stay valid while the memory lives. A pointer is handed out only together with
- * a length that was checked; guestmem_get_host_address() checks a single byte.
+ * Host pointers and descriptors are valid while their region lives: as long as the memory, or until
+ * the last reference to a region that was removed is gone. A pointer is handed out only together
+ * with a length that was checked; guestmem_get_host_address() checks a single byte.
  */
 
 /**
@@ -830,7 +831,7 @@ int guestmem_get_guest_address(const struct guestmem *mem, const void *host, uin
  *
  * @param mem   a memory.
  * @param addr  guest address.
- * @param fd    the file, borrowed: valid while the memory lives.
+ * @param fd    the file, borrowed: valid while the region lives.
  * @retval GUESTMEM_OK                  *fd is the file.
  * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
  * @retval GUESTMEM_E_INVALID_ARGUMENT  fd is NULL.
@@ -844,7 +845,7 @@ int guestmem_shm_region(const struct guestmem *mem, uint64_t addr, int *fd);
  *
  * @param mem     a memory.
  * @param offset  bytes from the start of the lowest region.
- * @param fd      the file, borrowed: valid while the memory lives.
+ * @param fd      the file, borrowed: valid while the region lives.
  * @retval GUESTMEM_OK                  *fd is the file.
  * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
  * @retval GUESTMEM_E_INVALID_ARGUMENT  fd is NULL.
@@ -861,7 +862,7 @@ int guestmem_offset_region(const struct guestmem *mem, uint64_t offset, int *fd)
  *
  * @param mem     a memory.
  * @param addr    guest address.
- * @param fd      the file, borrowed: valid while the memory lives. May be NULL.
+ * @param fd      the file, borrowed: valid while the region lives. May be NULL.
  * @param offset  bytes from the start of that file.
  * @retval GUESTMEM_OK                  the outputs are set.
  * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
@@ -1768,6 +1769,60 @@ int guestmem_set_memory_policy(struct guestmem *mem, uint64_t policy);
  * @return GUESTMEM_POLICY_* bits; 0 for a bad handle.
  */
 uint64_t guestmem_memory_policy(const struct guestmem *mem);
+
+
+/*
+ * 9 Changing the map while it is in use
+ *
+ * Regions come and go while other threads work: no access waits. The table that addresses are
+ * looked up in never changes; a new one takes its place by one pointer store, and the old ones live
+ * as long as the memory. So each call sees the regions as they were before a change or after it.
+ *
+ * A region that was taken out stays mapped until you give the reference back that
+ * guestmem_remove_region() gives: do so when the hypervisor no longer maps it and the calls that
+ * began before have returned. Until then nothing else can come to lie in its address range.
+ * docs/hotplug.md tells the order, and what goes wrong in another.
+ */
+
+/**
+ * Adds a region. The policies in force apply to it too. Any thread.
+ *
+ * @param mem     a memory.
+ * @param region  a region of guestmem_region_new(), which may be in other memories too. The
+ *   memory takes a reference of its own; the caller keeps its own.
+ * @retval GUESTMEM_OK              the region is part of the memory.
+ * @retval GUESTMEM_E_BAD_HANDLE    mem is no live memory, or region no live region.
+ * @retval GUESTMEM_E_OVERLAP       it shares addresses with a region that is there.
+ * @retval GUESTMEM_E_POLICY        a policy in force was refused for the region; the error message
+ *   names it. The region has none of them that it did not have before.
+ * @retval GUESTMEM_E_NO_MEMORY     no host memory.
+ */
+int guestmem_add_region(struct guestmem *mem, struct guestmem_region *region);
+
+/**
+ * Takes a region out. It stays mapped until the caller gives its reference back. Any thread.
+ *
+ * @param mem         a memory.
+ * @param guest_addr  the region's first guest address.
+ * @param removed     the region, with the memory's reference, which goes to
+ *   guestmem_region_unref() when the hypervisor and the calls begun before are done with it.
+ * @retval GUESTMEM_OK                  *removed is the region.
+ * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  removed is NULL.
+ * @retval GUESTMEM_E_NOT_FOUND         no region starts there.
+ * @retval GUESTMEM_E_NO_MEMORY         no host memory; the region is still there.
+ */
+int guestmem_remove_region(struct guestmem *mem,
+                           uint64_t guest_addr,
+                           struct guestmem_region **removed);
+
+/**
+ * Tells how often the memory's regions have changed. Any thread.
+ *
+ * @param mem  a memory.
+ * @return One more after each change; 0 for a bad handle.
+ */
+uint64_t guestmem_generation(const struct guestmem *mem);
 
 
 /*

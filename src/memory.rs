@@ -8,7 +8,7 @@ use crate::error::{About, Error, Result};
 use crate::handle::{Pool, Pooled, Ref};
 use crate::policy;
 use crate::region::{MemoryRegion, RegionOptions, Source};
-use crate::table::{Entry, Table};
+use crate::table::{Entry, FlatSize, Table};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,6 +22,8 @@ pub struct GuestMemory {
     table: AtomicPtr<Table>,
     /// Which table that is, written after it.
     version: AtomicU64,
+    /// How often the regions have changed.
+    generation: AtomicU64,
     policy: AtomicU64,
     /// Locked only by what changes the memory's make-up or asks for all of it, never by access.
     state: Mutex<State>,
@@ -87,27 +89,69 @@ impl GuestMemory {
         let memory = GuestMemory {
             table: AtomicPtr::new(std::ptr::null_mut()),
             version: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
             policy: AtomicU64::new(0),
             state: Mutex::new(State { regions: Vec::new(), tables: Vec::new() }),
         };
-        memory.publish(regions)?;
+        let mut state = memory.lock();
+        let table = Self::prepare(&mut state, &regions)?;
+        memory.publish(&mut state, regions, table);
+        drop(state);
         Ref::new(memory)
     }
 
-    /// Puts a table of `regions` in force. Readers see the old one or the new one, whole.
-    fn publish(&self, regions: Vec<Ref<MemoryRegion>>) -> Result<()> {
+    /// A table of `regions`, and room to keep it, so that nothing can fail once it is to be used.
+    fn prepare(state: &mut State, regions: &[Ref<MemoryRegion>]) -> Result<Vec<Table>> {
         let mut entries = vec_of(regions.len())?;
         // SAFETY: the memory holds references to its regions.
         entries.extend(regions.iter().map(|region| unsafe { Entry::of(region) }));
         let mut table = vec_of(1)?;
-        table.push(Table::new(entries)?);
-        let mut state = self.lock();
+        // All tables are kept, so that those of a memory that changes often must not be large.
+        let flat = if state.tables.is_empty() { FlatSize::Any } else { FlatSize::Small };
+        table.push(Table::new(entries, flat)?);
         state.tables.try_reserve(1).map_err(|_| Error::NoMemory("a list of tables"))?;
+        Ok(table)
+    }
+
+    /// Puts the table of `regions` in force. Readers see the old one or the new one, whole.
+    fn publish(&self, state: &mut State, regions: Vec<Ref<MemoryRegion>>, mut table: Vec<Table>) {
         self.table.store(table.as_mut_ptr(), Ordering::Release);
         self.version.store(VERSIONS.fetch_add(1, Ordering::Relaxed), Ordering::Release);
+        self.generation.store(state.tables.len() as u64, Ordering::Release);
         state.tables.push(table);
         state.regions = regions;
+    }
+
+    /// Adds a region, under the policies in force. Tables that are in use stay as they are.
+    pub fn add_region(&self, region: Ref<MemoryRegion>) -> Result<()> {
+        let mut state = self.lock();
+        let range = region.range();
+        if self.table().overlaps(range.start(), range.end()) {
+            return Err(Error::Overlap);
+        }
+        let index = state.regions.partition_point(|other| other.range().start() < range.start());
+        let mut regions = vec_of(state.regions.len() + 1)?;
+        regions.extend(state.regions[..index].iter().cloned());
+        regions.push(region.clone());
+        regions.extend(state.regions[index..].iter().cloned());
+        let table = Self::prepare(&mut state, &regions)?;
+        policy::extend_to(&region, self.policy())?;
+        self.publish(&mut state, regions, table);
         Ok(())
+    }
+
+    /// Takes the region that starts at `start` out. Calls that began before may still be using
+    /// it: it lives until the reference goes that this gives.
+    pub fn remove_region(&self, start: u64) -> Result<Ref<MemoryRegion>> {
+        let mut state = self.lock();
+        let starts = |region: &Ref<MemoryRegion>| region.range().start() == start;
+        let index = state.regions.iter().position(starts).ok_or(Error::NotFound)?;
+        let removed = state.regions[index].clone();
+        let mut regions = vec_of(state.regions.len() - 1)?;
+        regions.extend(state.regions[..index].iter().chain(&state.regions[index + 1..]).cloned());
+        let table = Self::prepare(&mut state, &regions)?;
+        self.publish(&mut state, regions, table);
+        Ok(removed)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -125,6 +169,11 @@ impl GuestMemory {
     /// it before the table can tell later whether that table is out of date.
     pub fn version(&self) -> &AtomicU64 {
         &self.version
+    }
+
+    /// How often the regions have changed.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// References to all regions, in ascending order.

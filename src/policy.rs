@@ -33,11 +33,12 @@ const ADVICE: [(u64, Advice, &str); 4] = [
     (MERGEABLE, Advice::Mergeable, "GUESTMEM_POLICY_MERGEABLE"),
 ];
 
+/// Regions are shared between memories: nobody is to count on what another rolls back.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// Applies each wanted policy to all regions or to none. Gives those that took effect, and the
 /// first refusal.
 pub fn apply(regions: &[Ref<MemoryRegion>], wanted: u64) -> (u64, Result<()>) {
-    // Regions are shared between memories: nobody is to count on what another rolls back.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut took_effect = wanted & USE_PUNCHHOLE_LOCKED;
     let mut result = Ok(());
@@ -54,6 +55,26 @@ pub fn apply(regions: &[Ref<MemoryRegion>], wanted: u64) -> (u64, Result<()>) {
         }
     }
     (took_effect, result)
+}
+
+/// Applies all wanted policies to a region, or none.
+pub fn extend_to(region: &Ref<MemoryRegion>, wanted: u64) -> Result<()> {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = ADVICE.map(|(_, advice, _)| region.has(advice));
+    for (bit, advice, policy) in ADVICE {
+        if wanted & bit == 0 {
+            continue;
+        }
+        if let Err(error) = apply_to_all(std::slice::from_ref(region), advice) {
+            for ((_, advice, _), had_it) in ADVICE.into_iter().zip(before) {
+                if region.has(advice) && !had_it {
+                    region.take_back(advice);
+                }
+            }
+            return Err(Error::Policy { policy, errno: error.os_errno() });
+        }
+    }
+    Ok(())
 }
 
 fn apply_to_all(regions: &[Ref<MemoryRegion>], advice: Advice) -> Result<()> {

@@ -17,6 +17,8 @@ use std::ptr::NonNull;
 const MAX_CHUNKS: u64 = 64 << 10;
 /// Chunks in a map that cannot have a chunk boundary at each region's start anyway.
 const MIN_BOUND: u64 = 16 << 10;
+/// Chunks in a small map: 64 KiB of map, unless there are many regions.
+const SMALL_MAP: u64 = 4 << 10;
 /// Set in [`Chunk::end`] of a read-only region.
 pub const READ_ONLY: u64 = 1;
 
@@ -38,6 +40,15 @@ pub struct Entry {
     host: *mut u8,
     read_only: bool,
     region: NonNull<MemoryRegion>,
+}
+
+/// How large a table's flat map may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlatSize {
+    /// As large as makes it exact, if that is bearable.
+    Any,
+    /// Small, though more addresses then take the exact answer.
+    Small,
 }
 
 /// A table's flat map. What looks up often takes it by value, so that it stays in registers.
@@ -128,13 +139,13 @@ impl FlatMap<'_> {
 
 impl Table {
     /// The table of `entries`, which must not overlap and be in ascending order.
-    pub fn new(entries: Vec<Entry>) -> Result<Self> {
+    pub fn new(entries: Vec<Entry>, flat: FlatSize) -> Result<Self> {
         for pair in entries.windows(2) {
             if pair[1].range.start() < pair[0].range.end() {
                 return Err(Error::Overlap);
             }
         }
-        let (shift, count) = chunk_shape(&entries);
+        let (shift, count) = chunk_shape(&entries, flat);
         let chunks = make_chunks(&entries, shift, count)?;
         Ok(Table { chunks, shift, entries })
     }
@@ -242,16 +253,21 @@ impl Table {
 
 /// The widest chunk without a region boundary inside, or, where that makes too many, the narrowest
 /// that keeps within the bound. Gives its shift and the number of chunks.
-fn chunk_shape(entries: &[Entry]) -> (u32, u64) {
+fn chunk_shape(entries: &[Entry], flat: FlatSize) -> (u32, u64) {
     let Some(last) = entries.last() else { return (63, 0) };
     let top = last.range.end() - 1;
+    let wanted = (16 * entries.len() as u64).next_power_of_two();
+    let small = wanted.clamp(SMALL_MAP, MAX_CHUNKS);
+    let (most, bound) = match flat {
+        FlatSize::Any => (MAX_CHUNKS, small.max(MIN_BOUND)),
+        FlatSize::Small => (small, small),
+    };
     let boundaries =
         entries.iter().fold(0, |all, entry| all | entry.range.start() | entry.range.end());
     let exact = boundaries.trailing_zeros().min(63);
-    if top >> exact < MAX_CHUNKS {
+    if top >> exact < most {
         return (exact, (top >> exact) + 1);
     }
-    let bound = (16 * entries.len() as u64).next_power_of_two().clamp(MIN_BOUND, MAX_CHUNKS);
     let shift = (u64::BITS - top.leading_zeros()) - bound.trailing_zeros();
     (shift, (top >> shift) + 1)
 }

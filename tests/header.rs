@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// The files of `src/ffi/` that declare something, in the order of the header's sections.
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 16] = [
     "version",
     "status",
     "region",
@@ -20,6 +20,7 @@ const SECTIONS: [&str; 15] = [
     "view",
     "view_value",
     "policy",
+    "hotplug",
     "snapshot",
     "image",
 ];

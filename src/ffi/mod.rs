@@ -32,7 +32,7 @@
 //!   a reference that guestmem_unref() takes; guestmem_region_new() and guestmem_region_ref() one
 //!   that guestmem_region_unref() takes. Text that a call allocates goes to guestmem_free().
 //!   File descriptors that you pass in stay yours, those that you get are borrowed: valid while
-//!   the memory lives, not to be closed. All descriptors are close-on-exec.
+//!   their region lives, not to be closed. All descriptors are close-on-exec.
 //!
 //! Threads
 //!   Every function may be called from any thread at any time on the same handle, except the last
@@ -85,6 +85,7 @@
 pub mod access;
 mod any_width;
 mod chain;
+pub mod hotplug;
 pub mod image;
 pub mod memory;
 pub mod policy;

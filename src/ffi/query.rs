@@ -55,7 +55,7 @@ pub struct guestmem_region_info {
     pub flags: u64,
     /// Where the region starts in the file behind it.
     pub fd_offset: u64,
-    /// The file behind it, borrowed: valid while the memory lives. -1 if there is none.
+    /// The file behind it, borrowed: valid while the region lives. -1 if there is none.
     pub fd: i32,
     /// GUESTMEM_PURPOSE_*.
     pub purpose: u32,

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! 5 Translating
 //!
-//! Host pointers stay valid while the memory lives. A pointer is handed out only together with
-//! a length that was checked; guestmem_get_host_address() checks a single byte.
+//! Host pointers and descriptors are valid while their region lives: as long as the memory, or until
+//! the last reference to a region that was removed is gone. A pointer is handed out only together
+//! with a length that was checked; guestmem_get_host_address() checks a single byte.
 
 use super::chain::{any_chain, chain, single};
 use super::memory::{guestmem, guestmem_range};
@@ -120,7 +121,7 @@ pub unsafe extern "C" fn guestmem_get_guest_address(
 ///
 /// @param mem   a memory.
 /// @param addr  guest address.
-/// @param fd    the file, borrowed: valid while the memory lives.
+/// @param fd    the file, borrowed: valid while the region lives.
 /// @retval GUESTMEM_OK                  *fd is the file.
 /// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
 /// @retval GUESTMEM_E_INVALID_ARGUMENT  fd is NULL.
@@ -148,7 +149,7 @@ pub unsafe extern "C" fn guestmem_shm_region(
 ///
 /// @param mem     a memory.
 /// @param offset  bytes from the start of the lowest region.
-/// @param fd      the file, borrowed: valid while the memory lives.
+/// @param fd      the file, borrowed: valid while the region lives.
 /// @retval GUESTMEM_OK                  *fd is the file.
 /// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
 /// @retval GUESTMEM_E_INVALID_ARGUMENT  fd is NULL.
@@ -179,7 +180,7 @@ pub unsafe extern "C" fn guestmem_offset_region(
 ///
 /// @param mem     a memory.
 /// @param addr    guest address.
-/// @param fd      the file, borrowed: valid while the memory lives. May be NULL.
+/// @param fd      the file, borrowed: valid while the region lives. May be NULL.
 /// @param offset  bytes from the start of that file.
 /// @retval GUESTMEM_OK                  the outputs are set.
 /// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.

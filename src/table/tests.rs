@@ -7,6 +7,10 @@ use super::*;
 const AWAY: u64 = 0x5000_0000;
 
 fn table(base: u64, layout: &[(u64, u64)], read_only: u8) -> Table {
+    sized_table(base, layout, read_only, FlatSize::Any)
+}
+
+fn sized_table(base: u64, layout: &[(u64, u64)], read_only: u8, flat: FlatSize) -> Table {
     let entries = layout.iter().enumerate().map(|(index, &(start, end))| Entry {
         range: GuestRange::new(base + start, end - start).unwrap(),
         host: host_of(base + start, index),
@@ -14,7 +18,7 @@ fn table(base: u64, layout: &[(u64, u64)], read_only: u8) -> Table {
         // Never looked at: the model has no regions.
         region: NonNull::dangling(),
     });
-    Table::new(entries.collect()).unwrap()
+    Table::new(entries.collect(), flat).unwrap()
 }
 
 /// Regions lie apart in host memory, also where they touch in the guest's.
@@ -284,6 +288,23 @@ fn the_flat_map_knows_all_where_it_can() {
     assert_eq!(wide.flat().readable(rom, 1), None);
     assert_eq!(wide.readable(rom, 256 << 10), Ok(host_of(rom, 1)));
     assert!(wide.flat().readable(500 * gib + 5, 4096).is_some());
+}
+
+#[test]
+fn a_small_map_stays_small_and_right() {
+    let (kib, gib) = (1 << 10, 1 << 30);
+    let layout = [(0, 640 * kib), (1 << 20, 3 * gib), (4 * gib, 7 * gib)];
+    let (any, small) = (table(0, &layout, 1), sized_table(0, &layout, 1, FlatSize::Small));
+    assert!(any.chunks.len() > small.chunks.len() && small.chunks.len() <= SMALL_MAP as usize);
+    for edge in layout.iter().flat_map(|&(start, end)| [start, end]) {
+        for addr in edge.saturating_sub(3)..edge + 3 {
+            for len in [0, 1, 3, 4, gib] {
+                assert_eq!(any.readable(addr, len), small.readable(addr, len));
+                let flat = small.flat().writable(addr, len);
+                assert!(flat.is_none_or(|host| any.writable(addr, len) == Ok(host)));
+            }
+        }
+    }
 }
 
 #[test]
