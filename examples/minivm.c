@@ -3,9 +3,10 @@
  * minivm: a small virtual machine monitor, on guest memory held by libguestmem.
  *
  * A guest of its own (64-bit code in a ROM) fills memory with patterns and asks a disk for blocks through a virtio-like
- * ring; twice it asks for what it must not have. Half way it is stopped and saved, its machine is taken down, another
- * is built from what was saved, and the guest goes on where it was and checks that all is as it left it. It was saved
- * as an image too, and does so once more in a machine whose memory is that image, mapped.
+ * ring; three times it asks for what it must not have. Half way it is stopped and saved, its machine is taken down,
+ * another is built from what was saved, and the guest goes on where it was, has more RAM plugged in and taken out
+ * again, and checks that all is as it left it. It was saved as an image too, and does so once more in a machine whose
+ * memory is that image, mapped.
  *
  *     cc minivm.c $(pkg-config --cflags --libs guestmem) -o minivm && ./minivm [--no-kvm] [--image FILE]
  *
@@ -33,7 +34,8 @@
 
 /* ---- 1. Guest memory --------------------------------------------------------------------------------------------- */
 
-enum { LOW, ROM, HIGH, REGIONS };
+enum { LOW, ROM, HIGH, REGIONS }; /* their indexes, and their slots */
+enum { PLUG_SLOT = REGIONS }; /* of what is plugged in, whatever its index */
 
 static const char *const region_name[REGIONS] = {"low RAM", "ROM", "high RAM"};
 
@@ -260,6 +262,55 @@ static void machine_destroy(struct machine *m)
     memory_destroy(&m->memory);
 }
 
+/*
+ * While the guest runs. The devices know the new RAM before the guest does, so that they find what it tells them of.
+ * Nothing is saved while it is there: memory.ram can go without it.
+ */
+static void ram_plug(struct machine *m)
+{
+    const struct guestmem_region_options options = {.guest_addr = PLUG_ADDR, .size = PLUG_SIZE};
+    struct guestmem_region *region;
+    struct guestmem_region_info info;
+
+    const uint64_t start = now_ns();
+    must(guestmem_region_new(&options, sizeof options, &region), "RAM to plug in");
+    must(guestmem_add_region(m->memory.all, region), "RAM to plug in");
+    guestmem_region_unref(region); /* the memory holds a reference of its own */
+    must(guestmem_find_region(m->memory.all, PLUG_ADDR, &info, sizeof info, NULL), "RAM to plug in");
+    m->vcpu.kind->map(&m->vcpu, PLUG_SLOT, &info);
+    tell(now_ns() - start, "host   plugs in %s of RAM at 0x%08" PRIx32, size_text(PLUG_SIZE).s, PLUG_ADDR);
+}
+
+/*
+ * In this order. The guest may say that it has let go, and write on: as long as the slot is there it writes to host
+ * addresses, and after the last reference these are free for anything else in this process.
+ */
+static void ram_unplug(struct machine *m)
+{
+    struct guestmem_region *region;
+
+    const uint64_t start = now_ns();
+    m->vcpu.kind->unmap(&m->vcpu, PLUG_SLOT);
+    must(guestmem_remove_region(m->memory.all, PLUG_ADDR, &region), "RAM to take out");
+    /* The disk works in this thread and keeps no pointers but to its rings: no call is under way. */
+    guestmem_region_unref(region);
+    tell(now_ns() - start, "host   takes that RAM out again, from the vCPU first");
+}
+
+/* Each change costs the host a little memory until the machine goes: no guest may make them without end. */
+static void ram_request(struct machine *m, bool wanted)
+{
+    enum { CHANGES_ALLOWED = 100 };
+    if (guestmem_generation(m->memory.all) >= CHANGES_ALLOWED)
+        die("the guest has RAM plugged in and taken out too often");
+    if (wanted == guestmem_address_in_range(m->memory.all, PLUG_ADDR))
+        return;
+    if (wanted)
+        ram_plug(m);
+    else
+        ram_unplug(m);
+}
+
 static void console_write(char c)
 {
     static char line[64];
@@ -291,6 +342,9 @@ static bool machine_run(struct machine *m, uint32_t stop_after, uint32_t *checks
             break;
         case PORT_DOORBELL:
             disk_doorbell(m->memory.all, &m->disk);
+            break;
+        case PORT_RAM:
+            ram_request(m, out.value != 0);
             break;
         case PORT_PROGRESS:
             if (out.value < 1 || out.value > STEPS)

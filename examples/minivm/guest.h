@@ -17,6 +17,9 @@
 #define HIGH_ADDR  0x01000000
 #define HIGH_SIZE  0x04000000
 #define HIGH_END   0x05000000
+#define PLUG_ADDR  0x05000000 /* where RAM can be plugged in; touches the high RAM */
+#define PLUG_SIZE  0x02000000
+#define PLUG_END   0x07000000
 
 #define RING_DESC   0x1000 /* the ring and the request lie in low RAM */
 #define RING_AVAIL  0x1100
@@ -34,13 +37,16 @@
 #define PORT_PROGRESS 0x30 /* steps done */
 #define PORT_RESULT   0x40 /* the checksum; the guest is finished */
 #define PORT_FAIL     0x50 /* where the guest found what it did not expect */
+#define PORT_RAM      0x60 /* 1: the guest wants more RAM, which is there when it goes on; 0: it has let go of it */
 
-#define STEP_END   0 /* report the checksum                                  */
-#define STEP_SAY   1 /* write text to the console                            */
-#define STEP_FILL  2 /* fill memory with the pattern                         */
-#define STEP_CHECK 3 /* compare memory with the pattern, add to the checksum */
-#define STEP_READ  4 /* from disk to memory                                  */
-#define STEP_WRITE 5 /* from memory to disk                                  */
+#define STEP_END    0 /* report the checksum                                  */
+#define STEP_SAY    1 /* write text to the console                            */
+#define STEP_FILL   2 /* fill memory with the pattern                         */
+#define STEP_CHECK  3 /* compare memory with the pattern, add to the checksum */
+#define STEP_READ   4 /* from disk to memory                                  */
+#define STEP_WRITE  5 /* from memory to disk                                  */
+#define STEP_UNPLUG 6 /* let go of the RAM that was plugged in                */
+#define STEP_PLUG   7 /* have RAM plugged in                                  */
 
 #define DISK_OK    0
 #define DISK_ERROR 1
@@ -104,6 +110,14 @@ static const struct step script[] = {
 #define STOP_AFTER 9 /* here the machine is saved; what follows runs in its successor */
     {STEP_FILL, 0, 0x03280000, 0x580000, 0},
     {STEP_READ, DISK_OK, 0x00070000, 0x10000, 2048}, /* what was written before the stop */
+    {STEP_PLUG, 0, 0, 0, 0},
+    {STEP_FILL, 0, PLUG_ADDR, 0x800000, 0},
+    {STEP_WRITE, DISK_OK, PLUG_ADDR - 0x4000, 0x10000, 3072}, /* its first half lies in old RAM and in new */
+    {STEP_READ, DISK_OK, PLUG_END - 0x10000, 0x10000, 3072},
+    {STEP_CHECK, 0, PLUG_ADDR, 0x800000, 0},
+    {STEP_CHECK, 0, PLUG_END - 0x10000, 0x10000, PLUG_ADDR - 0x4000u - (PLUG_END - 0x10000u)},
+    {STEP_UNPLUG, 0, 0, 0, 0},
+    {STEP_WRITE, DISK_ERROR, PLUG_ADDR - 0x4000, 0x10000, 3072}, /* hostile: it has let go of that */
     {STEP_CHECK, 0, 0x00020000, 0x40000, 0},
     {STEP_CHECK, 0, 0x00070000, 0x10000, 0x00020000u - 0x00070000u},
     {STEP_CHECK, 0, HIGH_ADDR, 0x600000, 0},
@@ -138,8 +152,8 @@ __asm__(".pushsection .rodata\n"
         ".globl guest_code, guest_code_size\n"
         ".hidden guest_code, guest_code_size\n"
         EQU(ROM_SCRIPT) EQU(RING_DESC) EQU(RING_AVAIL) EQU(RING_USED) EQU(RING_SIZE) EQU(REQ_HEADER) EQU(REQ_STATUS)
-        EQU(PORT_CONSOLE) EQU(PORT_DOORBELL) EQU(PORT_PROGRESS) EQU(PORT_RESULT) EQU(PORT_FAIL)
-        EQU(STEP_SAY) EQU(STEP_FILL) EQU(STEP_CHECK) EQU(STEP_READ) EQU(PATTERN_FACTOR)
+        EQU(PORT_CONSOLE) EQU(PORT_DOORBELL) EQU(PORT_PROGRESS) EQU(PORT_RESULT) EQU(PORT_FAIL) EQU(PORT_RAM)
+        EQU(STEP_SAY) EQU(STEP_FILL) EQU(STEP_CHECK) EQU(STEP_READ) EQU(STEP_UNPLUG) EQU(PATTERN_FACTOR)
 "guest_code:    cld\n"
 "               xorl   %ebp, %ebp\n"
 "               movl   $ROM_SCRIPT, %ebx\n"
@@ -152,6 +166,8 @@ __asm__(".pushsection .rodata\n"
 "               je     .Lfill\n"
 "               cmpl   $STEP_CHECK, %eax\n"
 "               je     .Lcheck\n"
+"               cmpl   $STEP_UNPLUG, %eax\n"
+"               jae    .Lram\n"
 "               cmpl   $STEP_READ, %eax\n"
 "               jae    .Ldisk\n"
 "               movl   %ebp, %eax\n"                    /* the end */
@@ -191,6 +207,10 @@ __asm__(".pushsection .rodata\n"
 "               addl   $4, %esi\n"
 "               addl   $4, %edi\n"
 "               loop   1b\n"
+"               jmp    .Ldone\n"
+
+".Lram:         subl   $STEP_UNPLUG, %eax\n"            /* 0: let go, 1: more */
+"               outl   %eax, $PORT_RAM\n"
 "               jmp    .Ldone\n"
 
 /* A disk request is a chain of four descriptors: header, data in two halves, status byte. */

@@ -41,8 +41,7 @@ static bool kvm_usable(struct text *why)
     return able;
 }
 
-/* One slot for each region, under the region's index. */
-static void kvm_set_slot(int vm_fd, uint32_t slot, const struct guestmem_region_info *region)
+static void kvm_map(struct vcpu *vcpu, uint32_t slot, const struct guestmem_region_info *region)
 {
     struct kvm_userspace_memory_region args = {
         .slot = slot,
@@ -51,16 +50,26 @@ static void kvm_set_slot(int vm_fd, uint32_t slot, const struct guestmem_region_
         .memory_size = region->size,
         .userspace_addr = (uintptr_t)region->host_addr,
     };
-    kvm_call(vm_fd, KVM_SET_USER_MEMORY_REGION, (uintptr_t)&args, "KVM memory slot");
+    kvm_call(vcpu->vm_fd, KVM_SET_USER_MEMORY_REGION, (uintptr_t)&args, "KVM memory slot");
 }
 
-/* Guest address = virtual address, in pages of 2 MiB: one table of each level is enough for the first GiB. */
+/* When this returns, no vCPU reaches the slot's memory any more, nor does KVM for it. */
+static void kvm_unmap(struct vcpu *vcpu, uint32_t slot)
+{
+    struct kvm_userspace_memory_region args = {.slot = slot, .memory_size = 0};
+    kvm_call(vcpu->vm_fd, KVM_SET_USER_MEMORY_REGION, (uintptr_t)&args, "KVM memory slot");
+}
+
+/*
+ * Guest address = virtual address, in pages of 2 MiB: one table of each level is enough for the first GiB. RAM that may
+ * be plugged in has its entries from the start.
+ */
 static void write_page_tables(const struct guestmem *mem)
 {
     enum { PRESENT = 1, WRITABLE = 2, USER = 4, LARGE = 0x80, OPEN = PRESENT | WRITABLE | USER };
     must(guestmem_write_u64(mem, PAGE_TABLES, (PAGE_TABLES + 0x1000) | OPEN), "page tables");
     must(guestmem_write_u64(mem, PAGE_TABLES + 0x1000, (PAGE_TABLES + 0x2000) | OPEN), "page tables");
-    for (uint64_t page = 0; page << 21 < HIGH_END; page++)
+    for (uint64_t page = 0; page << 21 < PLUG_END; page++)
         must(guestmem_write_u64(mem, PAGE_TABLES + 0x2000 + 8 * page, page << 21 | LARGE | OPEN), "page tables");
 }
 
@@ -99,7 +108,7 @@ static void kvm_create(struct vcpu *vcpu)
 
     for (size_t i = 0; i < guestmem_num_regions(vcpu->mem); i++) {
         struct guestmem_region_info region = region_info(vcpu->mem, i);
-        kvm_set_slot(vcpu->vm_fd, (uint32_t)i, &region);
+        kvm_map(vcpu, (uint32_t)i, &region);
     }
 
     vcpu->fd = kvm_call(vcpu->vm_fd, KVM_CREATE_VCPU, 0, "KVM_CREATE_VCPU");
@@ -151,6 +160,7 @@ static void kvm_destroy(struct vcpu *vcpu)
     close(vcpu->vm_fd);
 }
 
-static const struct vcpu_kind kvm_vcpu = {"run by KVM", kvm_create, kvm_run, kvm_save, kvm_load, kvm_destroy};
+static const struct vcpu_kind kvm_vcpu = {
+    "run by KVM", kvm_create, kvm_map, kvm_unmap, kvm_run, kvm_save, kvm_load, kvm_destroy};
 
 #endif

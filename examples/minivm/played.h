@@ -65,6 +65,17 @@ static bool play_disk_answer(const struct guestmem *mem, const struct step *step
     return used == avail && status == step->status;
 }
 
+/* What the library sees the guest sees: there is nothing to tell it. */
+static void played_map(struct vcpu *vcpu, uint32_t slot, const struct guestmem_region_info *region)
+{
+    (void)vcpu, (void)slot, (void)region;
+}
+
+static void played_unmap(struct vcpu *vcpu, uint32_t slot)
+{
+    (void)vcpu, (void)slot;
+}
+
 static struct port_write played_run(struct vcpu *vcpu)
 {
     struct played *cpu = &vcpu->played;
@@ -95,6 +106,11 @@ static struct port_write played_run(struct vcpu *vcpu)
         if (!play_disk_answer(vcpu->mem, &step))
             return (struct port_write){PORT_FAIL, step.addr};
         break;
+    case STEP_UNPLUG:
+    case STEP_PLUG:
+        if (cpu->done_in_step++ == 0)
+            return (struct port_write){PORT_RAM, step.code - STEP_UNPLUG};
+        break;
     default:
         return (struct port_write){PORT_RESULT, cpu->checksum};
     }
@@ -122,7 +138,7 @@ static void played_destroy(struct vcpu *vcpu)
     (void)vcpu; /* holds nothing */
 }
 
-static const struct vcpu_kind played_vcpu = {
-    "played in C", played_create, played_run, played_save, played_load, played_destroy};
+static const struct vcpu_kind played_vcpu = {"played in C", played_create, played_map,  played_unmap,
+                                             played_run,    played_save,   played_load, played_destroy};
 
 #endif

@@ -46,6 +46,9 @@ struct vcpu {
 struct vcpu_kind {
     const char *name;
     void (*create)(struct vcpu *vcpu); /* ready to start in ROM */
+    /* Lets the guest see a region, under a number of the caller's, and takes it from its sight. */
+    void (*map)(struct vcpu *vcpu, uint32_t slot, const struct guestmem_region_info *region);
+    void (*unmap)(struct vcpu *vcpu, uint32_t slot);
     struct port_write (*run)(struct vcpu *vcpu);
     void (*save)(struct vcpu *vcpu, struct vcpu_state *state);
     void (*load)(struct vcpu *vcpu, const struct vcpu_state *state);
