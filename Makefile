@@ -29,14 +29,19 @@ EXAMPLES := build/minivm build/guestmem-image
 
 all: $(SHARED) $(STATIC) $(EXAMPLES)
 
-# An rlib among the crate types would turn LTO off without a word, so they are named here.
-$(SHIP)/release/libguestmem.so $(SHIP)/release/libguestmem.a &: $(SOURCES)
-	$(CARGO) rustc --locked --quiet --release --lib --crate-type cdylib,staticlib --target-dir $(SHIP)
-	@touch $(SHIP)/release/libguestmem.so $(SHIP)/release/libguestmem.a
+# An rlib among the crate types would turn LTO off without a word, so the one is named here.
+$(SHIP)/release/libguestmem.a: $(SOURCES)
+	$(CARGO) rustc --locked --quiet --release --lib --crate-type staticlib --target-dir $(SHIP)
+	@touch $@
 
-$(SHARED): $(SHIP)/release/libguestmem.so
+# Linked here, as rustc links with a version script of its own that knows no versions, and linkers
+# refuse a second one. The libraries are those of `rustc --print native-static-libs`.
+$(SHARED): $(SHIP)/release/libguestmem.a packaging/libguestmem.map
 	@mkdir -p build
-	cp $< $@
+	$(CC) -shared -o $@ $(LDFLAGS) -Wl,--version-script=packaging/libguestmem.map \
+	    -Wl,-soname,libguestmem.so.$(ABI) -Wl,-z,nodelete,-z,relro,-z,now,-z,noexecstack,-z,defs \
+	    -Wl,-O1,--gc-sections,--as-needed,--whole-archive $< \
+	    -Wl,--no-whole-archive -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
 	ln -sf $(notdir $@) build/libguestmem.so.$(ABI)
 	ln -sf libguestmem.so.$(ABI) build/libguestmem.so
 
@@ -145,6 +150,11 @@ check-asan: stage-asan
 check-counts: stage
 	c_tests/counts/run build/stage build/c_tests-counts
 
+# Calls, types and constants, against packaging/abi/. Of the library in build/, as types are in the
+# debug information that installing strips off.
+check-abi: $(SHARED)
+	packaging/abi/check $(SHARED) include/guestmem.h build/abi
+
 # aarch64, the processor that has code of its own here, beside x86-64: run by qemu. Programs about
 # pages are not among these, as it does little of what madvise(2) asks for; nor is inline_threads, as
 # it lets an ldar pass an earlier stlr.
@@ -180,6 +190,10 @@ check-aarch64: check-aarch64-header
 	else \
 	    echo 'skipped: no standard library: rustup target add $(AARCH64)' | tee build/c_tests-aarch64/rust.log; \
 	fi
+
+# Readers of a table that is replaced, in every interleaving.
+check-loom:
+	RUSTFLAGS='--cfg loom' $(CARGO) test --locked --quiet --manifest-path loom/Cargo.toml --target-dir $(TARGET)/loom
 
 # The header by itself, in every language that it is for.
 check-header: COMPILERS := gcc clang
@@ -242,4 +256,4 @@ clean:
 
 .PHONY: all run test install stage stage-abort stage-asan stage-valgrind stage-aarch64 check-shared check-static \
     check-abort check-valgrind check-asan check-counts check-aarch64 check-aarch64-run check-aarch64-header \
-    check-header check-install bench bench-picture fuzz doc clean
+    check-abi check-header check-install bench bench-picture fuzz doc clean

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Every struct that crosses the boundary: from an older program (shorter), from a newer one
- * (longer, its new fields zero or not), and of no size at all. */
+ * (longer, its new fields zero or not), and of no size at all. For the view, which cannot be cut, see
+ * inline_view.c. */
 #define _GNU_SOURCE
 #include "host.h"
+#include "images.h"
 
 /* Of which a program from the future might know this much more. */
 #define TAIL 40
@@ -128,10 +130,28 @@ static int64_t give_nothing(void *user, void *bytes, size_t len)
     return 0;
 }
 
-struct long_snapshot {
-    struct guestmem_snapshot_options options;
-    uint8_t tail[TAIL];
-};
+/* A call that takes options which may be NULL, held to having done all or nothing. */
+typedef int try_call(const struct guestmem *mem, const void *options, size_t size);
+
+/* Behind the options, which are valid, lie TAIL zeros. */
+static void options_of_any_size(const struct guestmem *mem, try_call *try_options, void *options,
+                                size_t full)
+{
+    uint8_t *tail = (uint8_t *)options + full;
+    CHECK_OK(try_options(mem, NULL, 0));
+    CHECK_CODE(try_options(mem, NULL, full), GUESTMEM_E_INVALID_ARGUMENT);
+    CHECK_CODE(try_options(mem, options, 0), GUESTMEM_E_INVALID_ARGUMENT);
+    for (size_t size = 8; size <= full; size += 4) CHECK_OK(try_options(mem, options, size));
+    for (size_t size = full; size <= full + TAIL; size++)
+        CHECK_OK(try_options(mem, options, size));
+    for (size_t i = 0; i < TAIL; i += 13) {
+        tail[i] = 1;
+        for (size_t size = full; size <= full + TAIL; size++)
+            CHECK_CODE(try_options(mem, options, size),
+                       size <= full + i ? GUESTMEM_OK : GUESTMEM_E_INVALID_ARGUMENT);
+        tail[i] = 0;
+    }
+}
 
 static int try_snapshot(const struct guestmem *mem, const void *options, size_t size)
 {
@@ -153,34 +173,29 @@ static int try_snapshot(const struct guestmem *mem, const void *options, size_t 
     return code;
 }
 
+static int try_save(const struct guestmem *mem, const void *options, size_t size)
+{
+    int code = guestmem_save(mem, "saved", options, size);
+    CHECK_EQ(unlink("saved"), code == GUESTMEM_OK ? 0 : (uint64_t)-1);
+    return code;
+}
+
 static void snapshot_options(const struct guestmem *mem)
 {
-    struct long_snapshot longer;
-    const size_t full = sizeof longer.options;
+    struct {
+        struct guestmem_snapshot_options options;
+        uint8_t tail[TAIL];
+    } longer;
     memset(&longer, 0, sizeof longer);
     longer.options.flags = GUESTMEM_SNAPSHOT_NO_CHECKSUM;
-    CHECK_OK(try_snapshot(mem, NULL, 0));
-    CHECK_CODE(try_snapshot(mem, NULL, full), GUESTMEM_E_INVALID_ARGUMENT);
-    CHECK_CODE(try_snapshot(mem, &longer, 0), GUESTMEM_E_INVALID_ARGUMENT);
-    for (size_t size = 8; size <= full; size += 4) CHECK_OK(try_snapshot(mem, &longer, size));
-    for (size_t size = full; size <= sizeof longer; size++)
-        CHECK_OK(try_snapshot(mem, &longer, size));
-    for (size_t i = 0; i < TAIL; i += 13) {
-        longer.tail[i] = 1;
-        for (size_t size = full; size <= sizeof longer; size++)
-            CHECK_CODE(try_snapshot(mem, &longer, size),
-                       size <= full + i ? GUESTMEM_OK : GUESTMEM_E_INVALID_ARGUMENT);
-        longer.tail[i] = 0;
-    }
+    options_of_any_size(mem, try_snapshot, &longer, sizeof longer.options);
+    options_of_any_size(mem, try_save, &longer, sizeof longer.options);
     longer.options.layout = 99;
     CHECK_OK(try_snapshot(mem, &longer, 8));
     CHECK_CODE(try_snapshot(mem, &longer, 12), GUESTMEM_E_INVALID_ARGUMENT);
+    CHECK_OK(try_save(mem, &longer, 8));
+    CHECK_CODE(try_save(mem, &longer, 12), GUESTMEM_E_INVALID_ARGUMENT);
 }
-
-struct long_restore {
-    struct guestmem_restore_options options;
-    uint8_t tail[TAIL];
-};
 
 static struct {
     char *metadata;
@@ -202,31 +217,65 @@ static int try_restore(const struct guestmem *mem, const void *options, size_t s
     return code;
 }
 
+/* The image holds a number that the memory does not hold before. */
+static int try_restore_file(const struct guestmem *mem, const void *options, size_t size)
+{
+    uint64_t value = 0;
+    int code;
+    CHECK_OK(guestmem_write_u64(mem, 8, 7));
+    code = guestmem_restore_file(mem, "image", options, size);
+    CHECK_OK(guestmem_read_u64(mem, 8, &value));
+    CHECK_EQ(value, code == GUESTMEM_OK ? 42 : 7);
+    return code;
+}
+
 static void restore_options(const struct guestmem *mem)
 {
-    struct long_restore longer;
-    const size_t full = sizeof longer.options;
+    struct {
+        struct guestmem_restore_options options;
+        uint8_t tail[TAIL];
+    } longer;
     memset(&longer, 0, sizeof longer);
     saved.fd = host_memfd(0);
     REQUIRE(guestmem_snapshot(mem, saved.fd, NULL, 0, &saved.metadata) == GUESTMEM_OK);
-    CHECK_OK(try_restore(mem, NULL, 0));
-    CHECK_CODE(try_restore(mem, NULL, full), GUESTMEM_E_INVALID_ARGUMENT);
-    CHECK_CODE(try_restore(mem, &longer, 0), GUESTMEM_E_INVALID_ARGUMENT);
-    for (size_t size = 8; size <= full; size += 4) CHECK_OK(try_restore(mem, &longer, size));
-    for (size_t size = full; size <= sizeof longer; size++)
-        CHECK_OK(try_restore(mem, &longer, size));
-    for (size_t i = 0; i < TAIL; i += 13) {
-        longer.tail[i] = 1;
-        for (size_t size = full; size <= sizeof longer; size++)
-            CHECK_CODE(try_restore(mem, &longer, size),
-                       size <= full + i ? GUESTMEM_OK : GUESTMEM_E_INVALID_ARGUMENT);
-        longer.tail[i] = 0;
-    }
+    options_of_any_size(mem, try_restore, &longer, sizeof longer.options);
+    options_of_any_size(mem, try_restore_file, &longer, sizeof longer.options);
     longer.options.reserved = 99;
     CHECK_OK(try_restore(mem, &longer, 12));
     CHECK_CODE(try_restore(mem, &longer, 16), GUESTMEM_E_INVALID_ARGUMENT);
+    CHECK_OK(try_restore_file(mem, &longer, 12));
+    CHECK_CODE(try_restore_file(mem, &longer, 16), GUESTMEM_E_INVALID_ARGUMENT);
     guestmem_free(saved.metadata);
     close(saved.fd);
+}
+
+static int try_load(const struct guestmem *mem, const void *options, size_t size)
+{
+    struct guestmem *loaded = (struct guestmem *)(uintptr_t)64;
+    uint64_t value = 0;
+    int code = guestmem_load("image", options, size, &loaded);
+    (void)mem;
+    CHECK((loaded != NULL) == (code == GUESTMEM_OK));
+    if (code != GUESTMEM_OK) return code;
+    CHECK_OK(guestmem_read_u64(loaded, 8, &value));
+    CHECK_EQ(value, 42);
+    guestmem_unref(loaded);
+    return code;
+}
+
+static void load_options(const struct guestmem *mem)
+{
+    struct {
+        struct guestmem_load_options options;
+        uint8_t tail[TAIL];
+    } longer;
+    memset(&longer, 0, sizeof longer);
+    options_of_any_size(mem, try_load, &longer, sizeof longer.options);
+    longer.options.flags = GUESTMEM_LOAD_MAP;
+    options_of_any_size(mem, try_load, &longer, sizeof longer.options);
+    longer.options.reserved = 99;
+    CHECK_OK(try_load(mem, &longer, 12));
+    CHECK_CODE(try_load(mem, &longer, 16), GUESTMEM_E_INVALID_ARGUMENT);
 }
 
 /* --- structs that come out: any size is fine, cut or padded with zeros ------------------------ */
@@ -276,12 +325,15 @@ int main(void)
     static const struct guestmem_range range = { 0, PAGE };
     struct guestmem *mem = check_new(&range, 1);
     memset(out, 0xee, sizeof out);
+    enter_folder(fast_parent(64 * MIB));
     CHECK_OK(guestmem_write_u64(mem, 8, 42));
+    CHECK_OK(guestmem_save(mem, "image", NULL, 0));
     region_options();
     fields_beyond_the_size_are_not_read();
     arrays_of_region_options();
     snapshot_options(mem);
     restore_options(mem);
+    load_options(mem);
     region_info(mem);
     error_info(mem);
     guestmem_unref(mem);

@@ -9,6 +9,7 @@
 //! - [`access`], [`fd_io`]: bytes and values in guest memory; file descriptors straight to it.
 //! - [`memory`]: the set of regions, what can be asked about it; [`describe`], [`policy`].
 //! - [`table`], [`region`]: the lookup table; a region of guest memory.
+//! - [`published`]: how a table is put in force under the eyes of its readers.
 //! - [`mapping`], [`backing`], [`caller`]: host mappings; what their bytes live in; memory that the
 //!   caller mapped.
 //! - [`volatile`]: the only code that touches guest bytes.
@@ -40,6 +41,7 @@ pub mod memory;
 pub mod parallel;
 pub mod policy;
 pub mod proc;
+pub mod published;
 pub mod region;
 pub mod signals;
 pub mod snapshot;

@@ -7,10 +7,11 @@ use crate::backing::{Backing, BackingFile};
 use crate::error::{About, Error, Result};
 use crate::handle::{Pool, Pooled, Ref};
 use crate::policy;
+use crate::published::Published;
 use crate::region::{MemoryRegion, RegionOptions, Source};
 use crate::table::{Entry, FlatSize, Table};
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A guest's memory. Every method may be called from any thread at any time.
@@ -19,9 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct GuestMemory {
     /// The table in force, which stands in `state.tables`. First, so that a lookup finds it beside
     /// the handle's tag.
-    table: AtomicPtr<Table>,
-    /// Which table that is, written after it.
-    version: AtomicU64,
+    table: Published<Table>,
     /// How often the regions have changed.
     generation: AtomicU64,
     policy: AtomicU64,
@@ -87,8 +86,7 @@ impl GuestMemory {
 
     fn of_sorted(regions: Vec<Ref<MemoryRegion>>) -> Result<Ref<Self>> {
         let memory = GuestMemory {
-            table: AtomicPtr::new(std::ptr::null_mut()),
-            version: AtomicU64::new(0),
+            table: Published::nothing(),
             generation: AtomicU64::new(0),
             policy: AtomicU64::new(0),
             state: Mutex::new(State { regions: Vec::new(), tables: Vec::new() }),
@@ -115,8 +113,7 @@ impl GuestMemory {
 
     /// Puts the table of `regions` in force. Readers see the old one or the new one, whole.
     fn publish(&self, state: &mut State, regions: Vec<Ref<MemoryRegion>>, mut table: Vec<Table>) {
-        self.table.store(table.as_mut_ptr(), Ordering::Release);
-        self.version.store(VERSIONS.fetch_add(1, Ordering::Relaxed), Ordering::Release);
+        self.table.put(table.as_mut_ptr(), VERSIONS.fetch_add(1, Ordering::Relaxed));
         self.generation.store(state.tables.len() as u64, Ordering::Release);
         state.tables.push(table);
         state.regions = regions;
@@ -162,13 +159,20 @@ impl GuestMemory {
     #[inline(always)]
     pub fn table(&self) -> &Table {
         // SAFETY: a table is published before the memory is handed out, and lives as long as it.
-        unsafe { &*self.table.load(Ordering::Acquire) }
+        unsafe { &*self.table.get() }
     }
 
-    /// Tells one table from all others that there were, also those of other memories. Whoever reads
-    /// it before the table can tell later whether that table is out of date.
-    pub fn version(&self) -> &AtomicU64 {
-        &self.version
+    /// The lookup table in force, and the version that tells it from all others that there were,
+    /// also those of other memories.
+    pub fn versioned_table(&self) -> (u64, &Table) {
+        let (version, table) = self.table.get_versioned();
+        // SAFETY: as in `table`.
+        (version, unsafe { &*table })
+    }
+
+    /// Where the version of the table in force is kept; 0 when the memory is gone.
+    pub fn version_address(&self) -> *const u64 {
+        self.table.version_address()
     }
 
     /// How often the regions have changed.
@@ -272,8 +276,8 @@ impl GuestMemory {
 
 impl Drop for GuestMemory {
     fn drop(&mut self) {
-        // Views are told by it, and look for it in the slot for ever.
-        self.version.store(0, Ordering::Release);
+        // Views look for the version in the slot for ever.
+        self.table.retire();
     }
 }
 

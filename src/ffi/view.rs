@@ -120,16 +120,14 @@ pub unsafe extern "C" fn guestmem_get_view(
 }
 
 fn view_of(mem: *const guestmem, memory: &GuestMemory) -> guestmem_view {
-    // Before the table: a change in between makes the view out of date, never the other way round.
-    let generation = memory.version().load(Ordering::Acquire);
-    let table = memory.table();
+    let (generation, table) = memory.versioned_table();
     let flat = table.flat();
     guestmem_view {
         chunks: flat.chunks.as_ptr().cast(),
         count: flat.chunks.len() as u64,
         shift: flat.shift.into(),
         generation,
-        live_generation: memory.version().as_ptr(),
+        live_generation: memory.version_address(),
         mem,
         table: (&raw const *table).cast(),
     }
