@@ -61,6 +61,7 @@ const AnyFunction functions[] = {
     F(guestmem_read_to_memory_at), F(guestmem_write_from_memory_at), F(guestmem_remove_range),
     F(guestmem_set_memory_policy), F(guestmem_memory_policy), F(guestmem_snapshot),
     F(guestmem_snapshot_write), F(guestmem_restore), F(guestmem_restore_read),
+    F(guestmem_add_region), F(guestmem_remove_region), F(guestmem_generation),
     WORDS(guestmem_read_u), WORDS(guestmem_write_u), WORDS(guestmem_read_volatile_u),
     WORDS(guestmem_write_volatile_u), WORDS(guestmem_load_u), WORDS(guestmem_store_u),
     WORDS(guestmem_compare_exchange_u),

@@ -25,6 +25,7 @@ static void asking(const struct guestmem *bad)
     CHECK_EQ(guestmem_memory_size(bad), 0);
     CHECK_EQ(guestmem_num_regions(bad), 0);
     CHECK_EQ(guestmem_memory_policy(bad), 0);
+    CHECK_EQ(guestmem_generation(bad), 0);
     CHECK(!guestmem_address_in_range(bad, 0));
     CHECK(!guestmem_range_overlap(bad, 0, UINT64_MAX));
     CHECK(!guestmem_is_valid_range(bad, 0, 1));
@@ -183,7 +184,17 @@ static void managing(struct guestmem *bad)
     guestmem_unref(bad);
 }
 
-static void every_call(struct guestmem *bad)
+static void changing(struct guestmem *bad, struct guestmem_region *good)
+{
+    struct guestmem_region *removed = POISON;
+    REFUSED(guestmem_add_region(bad, good));
+    REFUSED(guestmem_add_region(bad, NULL));
+    REFUSED(guestmem_remove_region(bad, 0, &removed));
+    CHECK(removed == NULL);
+    REFUSED(guestmem_remove_region(bad, 0, NULL));
+}
+
+static void every_call(struct guestmem *bad, struct guestmem_region *good)
 {
     asking(bad);
     translating(bad);
@@ -194,12 +205,17 @@ static void every_call(struct guestmem *bad)
     words_u64(bad);
     views(bad);
     managing(bad);
+    changing(bad, good);
 }
 
 static void every_region_call(struct guestmem_region *bad, struct guestmem_region *good)
 {
     struct guestmem_region *regions[2];
-    struct guestmem *out = POISON;
+    struct guestmem *out = POISON, *empty = check_new(NULL, 0);
+    REFUSED(guestmem_add_region(empty, bad));
+    CHECK_EQ(guestmem_generation(empty), 0);
+    CHECK_EQ(guestmem_num_regions(empty), 0);
+    guestmem_unref(empty);
     regions[0] = good;
     regions[1] = bad;
     REFUSED(guestmem_from_regions(regions, 2, &out));
@@ -233,14 +249,14 @@ int main(void)
     guestmem_unref(released);
     guestmem_region_unref(released_region);
 
-    every_call(NULL);
-    every_call((struct guestmem *)(void *)region);
-    every_call(released);
-    every_call((struct guestmem *)(void *)zeros);
-    every_call((struct guestmem *)(void *)ones);
-    every_call((struct guestmem *)(void *)text);
-    every_call((struct guestmem *)(void *)((char *)ones + 1));
-    every_call((struct guestmem *)(void *)((char *)mem + 8));
+    every_call(NULL, region);
+    every_call((struct guestmem *)(void *)region, region);
+    every_call(released, region);
+    every_call((struct guestmem *)(void *)zeros, region);
+    every_call((struct guestmem *)(void *)ones, region);
+    every_call((struct guestmem *)(void *)text, region);
+    every_call((struct guestmem *)(void *)((char *)ones + 1), region);
+    every_call((struct guestmem *)(void *)((char *)mem + 8), region);
 
     every_region_call(NULL, region);
     every_region_call((struct guestmem_region *)(void *)mem, region);

@@ -271,6 +271,15 @@ static void policies(void)
     CHECK_EQ(guestmem_memory_policy(mem), 0);
 }
 
+static void changing(void)
+{
+    REFUSED(guestmem_remove_region(mem, BASE, NULL));
+    REFUSED(guestmem_remove_region(mem, BASE + 1, NULL));
+    CHECK_CODE(guestmem_add_region(mem, NULL), GUESTMEM_E_BAD_HANDLE);
+    CHECK_EQ(guestmem_num_regions(mem), 1);
+    CHECK_EQ(guestmem_generation(mem), 0);
+}
+
 static unsigned callback_calls;
 
 static int64_t take(void *user, const void *bytes, size_t len)
@@ -351,6 +360,7 @@ int main(void)
     atomics_u64();
     views();
     policies();
+    changing();
     snapshots();
     CHECK_OK(guestmem_read_exact(mem, BASE, bytes, sizeof bytes));
     for (size_t i = 0; i < sizeof bytes; i++) CHECK_EQ(bytes[i], 0);

@@ -39,8 +39,15 @@
  *   Every function may be called from any thread at any time on the same handle, except the last
  *   guestmem_unref(). No access waits for another. No thread outlives a call. No call is a
  *   cancellation point. The functions that you pass in run on the calling thread and must return:
- *   no exception and no longjmp may leave them. A child that was forked while other threads were
- *   using the library may go on accessing memory, but not create, share or release anything.
+ *   no exception and no longjmp may leave them.
+ *
+ * Children
+ *   A forked child has the handles. Shared memory (memfds, shared files) it has in common with its
+ *   parent, private and copy-on-write memory to itself, as it was at the fork. What it releases
+ *   stays its parent's. If no other thread was in the library at the fork it may call everything;
+ *   otherwise it may only access, translate, transfer, ask (not guestmem_describe()) and take or
+ *   give back references that are not the last. Of memory under GUESTMEM_POLICY_DONTFORK it may ask,
+ *   and release it, no more: other things may come to lie at its addresses.
  *
  * Zero length
  *   Moving 0 bytes succeeds and does nothing when the address is in a region or one past its end.
@@ -1716,7 +1723,10 @@ bool guestmem_slice_store_u64_fn(struct guestmem_slice s,
  */
 #define GUESTMEM_POLICY_USE_PUNCHHOLE_LOCKED 4
 
-/** Leave the memory out of forked children (MADV_DONTFORK), where an access then faults. */
+/**
+ * Leave the memory out of forked children (MADV_DONTFORK). A child must not access it; releasing it
+ * there is fine.
+ */
 #define GUESTMEM_POLICY_DONTFORK 8
 
 /** Let the kernel merge equal pages (MADV_MERGEABLE); only for private memory. */

@@ -6,7 +6,7 @@ use crate::backing::BackingFile;
 use crate::error::{Error, Result};
 use crate::file;
 use crate::mapping::Mapping;
-use crate::proc::{self, Area, MemoryKind};
+use crate::proc::{self, Area, Maps, MemoryKind};
 use std::os::fd::RawFd;
 
 /// Frees the pages at `offset..offset + len`, which read as zeros afterwards. `file` is what the
@@ -19,17 +19,18 @@ pub fn remove(
     len: u64,
 ) -> Result<()> {
     let start = mapping.host() as u64 + offset;
-    let areas = proc::areas(start, len)?;
-    for area in &areas {
+    let maps = Maps::read()?;
+    let areas = maps.at(start, len)?;
+    for area in areas {
         check(area, start, len)?;
         if let Some((file, begin)) = file {
             check_file(area, file.fd(), begin, mapping.host() as u64)?;
         }
     }
     if file.is_none() && areas.len() > 1 && areas.iter().any(is_shared) {
-        refuse_locked(&areas)?;
+        refuse_locked(areas)?;
     }
-    for area in &areas {
+    for area in areas {
         let (first, end) = part_of(area, start, len);
         let (offset, len) = (first - mapping.host() as u64, end - first);
         match (area.kind, file) {
@@ -99,20 +100,23 @@ fn refuse_locked(areas: &[Area]) -> Result<()> {
     if refuses { Err(LOCKED) } else { Ok(()) }
 }
 
-/// True when the whole of `start..start + len` has a flag of proc_pid_smaps(5) already.
-pub fn has_flag(start: u64, len: u64, flag: &str) -> bool {
+/// True when `areas`, which are in order, cover the whole of `start..start + len`.
+pub fn covered(areas: &[(u64, u64)], start: u64, len: u64) -> bool {
     let (mut reached, end) = (start, start + len);
-    for (first, last) in proc::flagged_areas(flag).unwrap_or_default() {
-        if first <= reached {
-            reached = reached.max(last);
+    let from = areas.partition_point(|(_, last)| *last <= start);
+    for (first, last) in &areas[from..] {
+        if *first > reached || reached >= end {
+            break;
         }
+        reached = *last;
     }
     reached >= end
 }
 
 /// What kind of memory it is, where it is of one kind.
 pub fn kind(start: u64, len: u64) -> Option<MemoryKind> {
-    let areas = proc::areas(start, len).ok()?;
+    let maps = Maps::read().ok()?;
+    let areas = maps.at(start, len).ok()?;
     let kind = areas.first()?.kind;
     areas.iter().all(|area| area.kind == kind).then_some(kind)
 }

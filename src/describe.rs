@@ -60,7 +60,8 @@ fn write_region(
         write!(text, ",\"fd\":{},\"fd_offset\":{offset}", file.fd())?;
     }
     let (host, size) = (region.host() as u64, range.size());
-    let inside = areas.iter().filter(|(start, end, _)| *start < host + size && host < *end);
+    let from = areas.partition_point(|(_, end, _)| *end <= host);
+    let inside = areas[from..].iter().take_while(|(start, ..)| *start < host + size);
     let resident = inside.map(|(_, _, bytes)| bytes).sum::<u64>().min(size);
     write!(
         text,

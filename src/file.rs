@@ -109,15 +109,6 @@ pub unsafe fn read_some(fd: RawFd, buf: *mut u8, len: usize) -> Outcome<usize> {
     unsafe { move_some(libc::SYS_read, fd, buf, len, 0) }
 }
 
-/// Writes from private memory, continuing after EINTR.
-///
-/// # Safety
-/// `buf` can be read for `len` bytes.
-pub unsafe fn write_some(fd: RawFd, buf: *const u8, len: usize) -> Outcome<usize> {
-    // SAFETY: passed on.
-    unsafe { move_some(libc::SYS_write, fd, buf.cast_mut(), len, 0) }
-}
-
 /// As [`read_some`], at an offset; the position stays.
 ///
 /// # Safety

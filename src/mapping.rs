@@ -7,6 +7,7 @@ use crate::parallel;
 use crate::proc;
 use crate::proc::page_size;
 use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// Where a mapping is to lie: at a host address that agrees with `residue` modulo `align`.
 #[derive(Clone, Copy, Debug)]
@@ -65,12 +66,14 @@ pub struct Mapping {
     /// What `drop` unmaps, guard pages included; nothing for the caller's memory.
     reserved: Option<(*mut u8, usize)>,
     protection: i32,
+    /// The process whose children do not get it; 0 while they do.
+    kept_by: AtomicI32,
 }
 
 // SAFETY: a mapping is a range of addresses. Its bytes are only touched through `volatile`, which
 // expects that others touch them too.
 unsafe impl Send for Mapping {}
-// SAFETY: as above; no method changes the fields.
+// SAFETY: as above; the one field that methods change is atomic.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
@@ -83,6 +86,7 @@ impl Mapping {
             size: size as usize,
             reserved: Some((base as *mut u8, reserved)),
             protection: protection(read_only),
+            kept_by: AtomicI32::new(0),
         };
         mapping.map_over(0, size, content)?;
         mapping.dont_dump(0, size)?;
@@ -91,7 +95,8 @@ impl Mapping {
 
     /// The caller's memory, which stays the caller's to unmap.
     pub fn of_caller(host: *mut u8, size: u64, read_only: bool) -> Self {
-        Mapping { host, size: size as usize, reserved: None, protection: protection(read_only) }
+        let (size, protection, kept_by) = (size as usize, protection(read_only), AtomicI32::new(0));
+        Mapping { host, size, reserved: None, protection, kept_by }
     }
 
     /// The first byte.
@@ -128,7 +133,10 @@ impl Mapping {
     pub fn apply(&self, advice: Advice, offset: u64, len: u64) -> Result<()> {
         match advice {
             Advice::HugePages => self.advise(offset, len, libc::MADV_HUGEPAGE, "MADV_HUGEPAGE"),
-            Advice::DontFork => self.advise(offset, len, libc::MADV_DONTFORK, "MADV_DONTFORK"),
+            Advice::DontFork => {
+                self.kept_by.store(this_process(), Ordering::Relaxed);
+                self.advise(offset, len, libc::MADV_DONTFORK, "MADV_DONTFORK")
+            }
             Advice::Mergeable => self.advise(offset, len, libc::MADV_MERGEABLE, "MADV_MERGEABLE"),
             Advice::Lock => self.lock(offset, len),
         }
@@ -141,6 +149,9 @@ impl Mapping {
             return;
         }
         let (host, size) = (self.host.cast(), self.size);
+        if advice == Advice::DontFork {
+            self.kept_by.store(0, Ordering::Relaxed);
+        }
         // SAFETY: each call only changes flags of a mapping that lives as long as `self`.
         unsafe {
             match advice {
@@ -257,6 +268,11 @@ impl Mapping {
     }
 }
 
+fn this_process() -> i32 {
+    // SAFETY: cannot fail.
+    unsafe { libc::getpid() }
+}
+
 fn protection(read_only: bool) -> i32 {
     if read_only { libc::PROT_READ } else { libc::PROT_READ | libc::PROT_WRITE }
 }
@@ -285,6 +301,11 @@ impl Shares {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        let kept_by = *self.kept_by.get_mut();
+        if kept_by != 0 && kept_by != this_process() {
+            // In a child, where it never was: what lies at its addresses is somebody else's.
+            return;
+        }
         if let Some((base, len)) = self.reserved {
             // SAFETY: our own reservation, unmapped once; the region's last reference is gone, so
             // nobody is to use its addresses any more.

@@ -82,10 +82,11 @@ fn apply_to_all(regions: &[Ref<MemoryRegion>], advice: Advice) -> Result<()> {
     if regions.iter().any(|region| is_ignored(region, advice)) {
         return Err(Error::Unsupported("the kernel would ignore it"));
     }
+    let callers_own = callers_own(regions, advice);
     let mut given = vec_of(regions.len())?;
     for region in regions {
         // Regions are shared between memories: what another has put in force stays in force.
-        if region.has(advice) || is_given(region, advice) || is_callers_own(region, advice) {
+        if region.has(advice) || is_given(region, advice) || is_within(region, &callers_own) {
             continue;
         }
         given.push(region);
@@ -102,16 +103,28 @@ fn is_given(region: &MemoryRegion, advice: Advice) -> bool {
     advice == Advice::HugePages && region.page_size() > page_size()
 }
 
-/// True when the caller gave the advice for its memory itself: it is not to be rolled back.
-fn is_callers_own(region: &MemoryRegion, advice: Advice) -> bool {
+/// Where the caller gave the advice itself, if it has memory of its own here: it is not to be rolled
+/// back.
+fn callers_own(regions: &[Ref<MemoryRegion>], advice: Advice) -> Vec<(u64, u64)> {
+    if !regions.iter().any(|region| is_of_caller(region)) {
+        return Vec::new();
+    }
     let flag = match advice {
         Advice::HugePages => "hg",
         Advice::Lock => "lo",
         Advice::DontFork => "dc",
         Advice::Mergeable => "mg",
     };
-    let of_caller = matches!(region.backing(), Backing::Caller { .. });
-    of_caller && caller::has_flag(region.host() as u64, region.range().size(), flag)
+    proc::flagged_areas(flag).unwrap_or_default()
+}
+
+fn is_of_caller(region: &MemoryRegion) -> bool {
+    matches!(region.backing(), Backing::Caller { .. })
+}
+
+fn is_within(region: &MemoryRegion, areas: &[(u64, u64)]) -> bool {
+    let (start, size) = (region.host() as u64, region.range().size());
+    is_of_caller(region) && caller::covered(areas, start, size)
 }
 
 /// True when the kernel would accept the advice for this region and do nothing (madvise(2)).

@@ -39,24 +39,35 @@ pub struct Area {
 
 const UNMAPPED: Error = Error::Unsupported("the caller's memory is not mapped all the way");
 
-/// The mappings at `start..start + len`, whole and in order. There must be no gap between them.
-pub fn areas(start: u64, len: u64) -> Result<Vec<Area>> {
-    let end = start.checked_add(len).ok_or(UNMAPPED)?;
-    let maps = own_file(c"/proc/self/maps", "/proc/self/maps is needed")?;
-    let mut areas = Vec::new();
-    let mut reached = start;
-    for line in maps.split(|&byte| byte == b'\n') {
-        let Some(area) = parse_area(line) else { continue };
-        if area.end <= reached {
-            continue;
+/// The mappings of this process at one time, in order. To be read once for many regions: each of them
+/// may be a mapping.
+#[derive(Default)]
+pub struct Maps(Vec<Area>);
+
+impl Maps {
+    /// Reads all of them.
+    pub fn read() -> Result<Self> {
+        let maps = own_file(c"/proc/self/maps", "/proc/self/maps is needed")?;
+        let mut areas = Vec::new();
+        for area in maps.split(|&byte| byte == b'\n').filter_map(parse_area) {
+            push(&mut areas, area)?;
         }
-        if area.start > reached || reached >= end {
-            break;
-        }
-        reached = area.end;
-        push(&mut areas, area)?;
+        Ok(Maps(areas))
     }
-    if reached < end { Err(UNMAPPED) } else { Ok(areas) }
+
+    /// Those at `start..start + len`, whole. There must be no gap between them.
+    pub fn at(&self, start: u64, len: u64) -> Result<&[Area]> {
+        let end = start.checked_add(len).ok_or(UNMAPPED)?;
+        let from = &self.0[self.0.partition_point(|area| area.end <= start)..];
+        let mut reached = start;
+        let mut count = 0;
+        while reached < end {
+            let area = from.get(count).filter(|area| area.start <= reached).ok_or(UNMAPPED)?;
+            reached = area.end;
+            count += 1;
+        }
+        Ok(&from[..count])
+    }
 }
 
 /// One line: `start-end perms offset device inode [name]`.
@@ -256,7 +267,8 @@ mod tests {
     fn own_memory_is_found() {
         let local = 0u8;
         let start = &raw const local as u64;
-        let kinds = |start, len| areas(start, len).map(|all| all[0].kind);
+        let maps = Maps::read().unwrap();
+        let kinds = |start, len| maps.at(start, len).map(|all| all[0].kind);
         assert_eq!(kinds(start, 1), Ok(MemoryKind::PrivateAnonymous));
         assert!(kinds(0, 4096).is_err());
         assert!(kinds(u64::MAX, 1).is_err());

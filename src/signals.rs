@@ -3,6 +3,11 @@
 
 use std::mem::MaybeUninit;
 
+/// Raised by what a thread does itself: the kernel ends a process that blocks them then. The last is
+/// that of a system call filter, whose handler may be what answers the call.
+const FAULTS: [i32; 6] =
+    [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
+
 /// The thread's signal mask as it was, put back when dropped.
 pub struct SignalMask(libc::sigset_t);
 
@@ -13,7 +18,7 @@ impl SignalMask {
         let all = unsafe {
             let mut all = MaybeUninit::<libc::sigset_t>::uninit();
             libc::sigfillset(all.as_mut_ptr());
-            for fault in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP] {
+            for fault in FAULTS {
                 libc::sigdelset(all.as_mut_ptr(), fault);
             }
             all.assume_init()

@@ -12,8 +12,8 @@
 
 use super::memory::guestmem;
 use super::region::guestmem_region;
-use super::{call, memory, required, set, slot, value_or};
-use crate::error::Error;
+use super::{call, call_about, memory, required, set, slot, value_or};
+use crate::error::{About, Error};
 use crate::handle::Ref;
 use crate::region::MemoryRegion;
 use std::ffi::c_int;
@@ -35,11 +35,14 @@ pub unsafe extern "C" fn guestmem_add_region(
     mem: *mut guestmem,
     region: *mut guestmem_region,
 ) -> c_int {
-    call(None, move || {
+    let about = About::default();
+    call_about(&about, || {
         // SAFETY: the caller keeps to the manual for its handles.
         let (mem, region) =
             unsafe { (memory(mem)?, Ref::share_raw(slot::<_, MemoryRegion>(region))) };
-        mem.add_region(region.ok_or(Error::BadHandle)?)
+        let region = region.ok_or(Error::BadHandle)?;
+        about.set(region.options().about());
+        mem.add_region(region)
     })
 }
 

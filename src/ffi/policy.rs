@@ -12,7 +12,8 @@ pub const GUESTMEM_POLICY_USE_HUGEPAGES: u64 = 1;
 pub const GUESTMEM_POLICY_LOCK_GUEST_MEMORY: u64 = 2;
 /// Let guestmem_remove_range() free pages of locked memory. It always does; asking for it is fine.
 pub const GUESTMEM_POLICY_USE_PUNCHHOLE_LOCKED: u64 = 4;
-/// Leave the memory out of forked children (MADV_DONTFORK), where an access then faults.
+/// Leave the memory out of forked children (MADV_DONTFORK). A child must not access it; releasing it
+/// there is fine.
 pub const GUESTMEM_POLICY_DONTFORK: u64 = 8;
 /// Let the kernel merge equal pages (MADV_MERGEABLE); only for private memory.
 pub const GUESTMEM_POLICY_MERGEABLE: u64 = 16;

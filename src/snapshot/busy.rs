@@ -4,7 +4,8 @@
 use super::{Regions, stat};
 use crate::backing::Backing;
 use crate::error::{Error, Result};
-use crate::proc::{self, Area, MemoryKind};
+use crate::handle::Ref;
+use crate::proc::{Area, Maps, MemoryKind};
 use crate::region::MemoryRegion;
 
 /// Which mappings of a file matter.
@@ -18,6 +19,8 @@ pub enum Mapped {
 
 /// Refuses to write a snapshot over the file that holds the memory.
 pub fn refuse_backing(regions: Regions, target: &libc::stat, mapped: Mapped) -> Result<()> {
+    let callers = |region: &Ref<MemoryRegion>| matches!(region.backing(), Backing::Caller { .. });
+    let maps = if regions.iter().any(callers) { Maps::read()? } else { Maps::default() };
     for region in regions {
         let is_same = |fd| -> Result<bool> {
             let own = stat(fd)?;
@@ -26,7 +29,7 @@ pub fn refuse_backing(regions: Regions, target: &libc::stat, mapped: Mapped) -> 
         let backs = match region.backing() {
             Backing::Caller { file, .. } => {
                 let given = file.as_ref().filter(|_| mapped == Mapped::Any);
-                maps_file(region, target, mapped)?
+                maps_file(&maps, region, target, mapped)?
                     || given.map_or(Ok(false), |file| is_same(file.fd()))?
             }
             Backing::Shared { file, .. } => is_same(file.fd())?,
@@ -41,8 +44,13 @@ pub fn refuse_backing(regions: Regions, target: &libc::stat, mapped: Mapped) -> 
 }
 
 /// True when the caller's memory maps the file that `target` is of, whatever the caller said.
-fn maps_file(region: &MemoryRegion, target: &libc::stat, mapped: Mapped) -> Result<bool> {
-    let areas = proc::areas(region.host() as u64, region.range().size())?;
+fn maps_file(
+    maps: &Maps,
+    region: &MemoryRegion,
+    target: &libc::stat,
+    mapped: Mapped,
+) -> Result<bool> {
+    let areas = maps.at(region.host() as u64, region.range().size())?;
     let matters = |area: &Area| mapped == Mapped::Any || area.kind == MemoryKind::Shared;
     let is_same = |area: &Area| (area.device, area.inode) == (target.st_dev, target.st_ino);
     Ok(areas.iter().any(|area| matters(area) && is_same(area)))

@@ -8,7 +8,7 @@ use crate::alloc::push;
 use crate::backing::Backing;
 use crate::caller;
 use crate::error::{Error, Result};
-use crate::proc::{self, Area, MemoryKind};
+use crate::proc::{Area, Maps, MemoryKind};
 use crate::region::MemoryRegion;
 use std::os::fd::RawFd;
 
@@ -66,6 +66,8 @@ pub struct Pieces {
     of_files: Vec<FilePart>,
     /// What is known of the file that was asked last: many regions may live in one.
     last: Option<(RawFd, FileId, Keeping)>,
+    /// Read where a region asks for them.
+    maps: Option<Maps>,
 }
 
 impl Pieces {
@@ -88,8 +90,14 @@ impl Pieces {
     }
 
     fn add_areas(&mut self, whole: Piece, given: Option<(RawFd, u64)>) -> Result<()> {
-        let areas = proc::areas(whole.host, whole.size)?;
-        areas.iter().try_for_each(|area| self.add_area(whole, area, given))
+        let maps = match self.maps.take() {
+            Some(maps) => maps,
+            None => Maps::read()?,
+        };
+        let areas = maps.at(whole.host, whole.size)?;
+        let added = areas.iter().try_for_each(|area| self.add_area(whole, area, given));
+        self.maps = Some(maps);
+        added
     }
 
     /// A mapping in the caller's region. Its file is opened through the mapping when the caller
