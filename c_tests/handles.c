@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Every call with a handle that is none: NULL, released, of the other kind, foreign memory. Outputs
  * are zeroed, buffers and structs stay as they were. */
-#include "check.h"
-
-#include <errno.h>
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "fixtures.h"
 
 #define POISON ((void *)(uintptr_t)0x5a5a)
 
@@ -180,6 +181,8 @@ static void managing(struct guestmem *bad)
     CHECK(text == NULL);
     REFUSED(guestmem_restore(bad, "{}", 2, -1, NULL, 0));
     REFUSED(guestmem_restore_read(bad, "{}", 2, give, NULL, NULL, 0));
+    REFUSED(guestmem_save(bad, "/nowhere/image", NULL, 0));
+    REFUSED(guestmem_restore_file(bad, "/nowhere/image", NULL, 0));
     CHECK(guestmem_ref(bad) == NULL);
     guestmem_unref(bad);
 }
@@ -229,6 +232,27 @@ static void every_region_call(struct guestmem_region *bad, struct guestmem_regio
     guestmem_region_unref(bad);
 }
 
+/* Pointers to readable memory of random bytes, aligned or not, and to the last that hold a tag. */
+static void anywhere(struct guestmem_region *good)
+{
+    const size_t size = 4 * (size_t)PAGE;
+    uint8_t *bytes = new_host_memory(size + PAGE);
+    uint64_t state = 11;
+    fill_random(bytes, size, 5);
+    REQUIRE(mprotect(bytes + size, (size_t)PAGE, PROT_NONE) == 0);
+    for (size_t i = 0; i < (fast() ? 20 : 1000); i++) {
+        uint8_t *bad = bytes + random_number(&state) % (size - 8);
+        if (i % 2 == 0) bad -= (uintptr_t)bad % 8;
+        every_call((struct guestmem *)(void *)bad, good);
+        every_region_call((struct guestmem_region *)(void *)bad, good);
+    }
+    for (size_t left = 8; left <= 16; left++) {
+        every_call((struct guestmem *)(void *)(bytes + size - left), good);
+        every_region_call((struct guestmem_region *)(void *)(bytes + size - left), good);
+    }
+    REQUIRE(munmap(bytes, size + (size_t)PAGE) == 0);
+}
+
 int main(void)
 {
     static const struct guestmem_range range = { 0, 4096 };
@@ -265,6 +289,9 @@ int main(void)
     every_region_call((struct guestmem_region *)(void *)ones, region);
     every_region_call((struct guestmem_region *)(void *)text, region);
     every_region_call((struct guestmem_region *)(void *)(text + 1), region);
+
+    every_region_call((struct guestmem_region *)(void *)((char *)region + 8), region);
+    anywhere(region);
 
     /* None of that has harmed what is alive. */
     CHECK_OK(guestmem_write_u64(mem, 8, 42));

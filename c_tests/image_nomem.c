@@ -4,63 +4,9 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include "failing_allocator.h"
 #include "image_operations.h"
 #include <limits.h>
-
-/* ---- an allocator that can be made to fail ---- */
-
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
-#define CAN_FAIL true
-extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t),
-    *__libc_memalign(size_t, size_t);
-#else
-#define CAN_FAIL false
-#endif
-
-static int armed;
-static unsigned asked, first, last; /* those from `first` to `last` fail */
-
-#if CAN_FAIL
-static bool refused(void)
-{
-    unsigned number;
-    if (!__atomic_load_n(&armed, __ATOMIC_SEQ_CST)) return false;
-    number = __atomic_add_fetch(&asked, 1, __ATOMIC_SEQ_CST);
-    if (number < first || number > last) return false;
-    errno = ENOMEM;
-    return true;
-}
-#endif
-
-#if CAN_FAIL
-void *malloc(size_t size)
-{
-    return refused() ? NULL : __libc_malloc(size);
-}
-
-void *calloc(size_t count, size_t size)
-{
-    return refused() ? NULL : __libc_calloc(count, size);
-}
-
-void *realloc(void *old, size_t size)
-{
-    return refused() ? NULL : __libc_realloc(old, size);
-}
-
-void *aligned_alloc(size_t alignment, size_t size)
-{
-    return refused() ? NULL : __libc_memalign(alignment, size);
-}
-
-int posix_memalign(void **out, size_t alignment, size_t size)
-{
-    void *made = refused() ? NULL : __libc_memalign(alignment, size);
-    if (made == NULL) return ENOMEM;
-    *out = made;
-    return 0;
-}
-#endif
 
 /* ---- one operation, with some allocations failing ---- */
 

@@ -7,7 +7,6 @@
 
 #include "host.h"
 #include "images.h"
-#include <malloc.h>
 
 #define IMAGE "image" /* is of state 0; the live memory is in state 1 */
 
@@ -114,9 +113,7 @@ static ino_t inode_of(const char *path)
 
 static void prepare_operations(void)
 {
-    /* large buffers come and go, so that the number of mappings is that of the library */
-    (void)mallopt(M_MMAP_THRESHOLD, 128 << 10);
-    (void)mallopt(M_ARENA_MAX, 1);
+    steady_allocator();
     live = check_new(state_ranges, 2);
     spare = check_new(state_ranges, 2);
     put_state(live, 0);
@@ -272,26 +269,6 @@ static void check_retry(const struct operation *op)
     outcome = run_operation(op, &unused);
     CHECK_CODE(outcome.code, GUESTMEM_OK);
     check_outcome(op, &outcome);
-}
-
-/* Mappings of the process but for the allocator's heap, which falls apart into several where it
- * grew after a fork. valgrind and the sanitizers have many more of their own. */
-static uint64_t mappings_but_heap(void)
-{
-    static char lines[1 << 16];
-    uint64_t count = 0;
-    size_t len = 0;
-    ssize_t got;
-    int fd;
-    if (host_instrumented()) return 0;
-    fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    REQUIRE(fd >= 0);
-    while ((got = read(fd, lines + len, sizeof lines - 1 - len)) > 0) len += (size_t)got;
-    REQUIRE(close(fd) == 0 && len < sizeof lines - 1);
-    lines[len] = 0;
-    for (char *line = strtok(lines, "\n"); line != NULL; line = strtok(NULL, "\n"))
-        count += strstr(line, "[heap]") == NULL;
-    return count;
 }
 
 /* Runs it, fit to fail, between two looks at what the process holds. */

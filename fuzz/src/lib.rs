@@ -3,7 +3,7 @@
 //!
 //! - [`json`], [`crc32c`], [`container`], [`snapshot`]: an independent reader of the format in
 //!   docs/image-format.md, written for clarity alone. It says what the library must answer.
-//! - [`memory`], [`progress`], [`source`], [`files`]: the C API and the kernel, as far as the targets
+//! - [`memory`], [`progress`], [`source`], [`sink`], [`files`]: the C API and the kernel, as far as the targets
 //!   need them.
 //! - [`mend`]: sizes, offsets and checksums of changed snapshots.
 //! - [`random`], [`tally`]: decisions that depend on the input alone; what was reached.
@@ -16,6 +16,7 @@ pub mod memory;
 pub mod mend;
 pub mod progress;
 pub mod random;
+pub mod sink;
 pub mod snapshot;
 pub mod source;
 pub mod tally;

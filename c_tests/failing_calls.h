@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* System calls that can be made to fail. A seccomp filter asks a second thread about each call of
+ * interest; other than strace it counts over all threads, and costs no new process per call. A
+ * program that includes this defines _GNU_SOURCE first. */
+#ifndef FAILING_CALLS_H
+#define FAILING_CALLS_H
+
+#include "check.h"
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* ---- what may fail, and how ---- */
+
+enum expectation {
+    MAY,      /* an error, or the right result all the same */
+    MUST,     /* nothing makes up for it: an error */
+    MUST_NOT, /* is to be continued */
+    LEAKS     /* the right result, but what was not undone stays behind */
+};
+
+struct failure {
+    int error;
+    enum expectation expectation;
+};
+
+#define ERRORS 5
+#define WRITES {{ENOSPC, MUST}, {EIO, MUST}, {EDQUOT, MUST}, {EAGAIN, MUST}, {EINTR, MUST_NOT}}
+#define READS {{EIO, MAY}, {EAGAIN, MAY}, {EISDIR, MAY}, {EINVAL, MAY}, {EINTR, MUST_NOT}}
+#define SYNCS {{EIO, MUST}, {ENOSPC, MUST}, {EDQUOT, MUST}, {EINTR, MAY}}
+#define RENAMES {{EIO, MUST}, {ENOSPC, MUST}, {EINVAL, MAY}, {EPERM, MAY}}
+#define OPENS {{EMFILE, MAY}, {ENOMEM, MAY}, {EACCES, MAY}, {ENOENT, MAY}, {EINTR, MAY}}
+#define ASKS {{EIO, MAY}, {ENOMEM, MAY}, {EOVERFLOW, MAY}, {EACCES, MAY}}
+#define LINKS {{EIO, MAY}, {ENOSPC, MAY}, {EPERM, MAY}, {ENOENT, MAY}}
+#define MAPS {{ENOMEM, MAY}, {EAGAIN, MAY}, {EPERM, MAY}, {ENODEV, MAY}, {EINVAL, MAY}}
+#define THREADS {{EAGAIN, MAY}, {ENOMEM, MAY}, {EPERM, MAY}, {ENOSYS, MAY}}
+
+static const struct call {
+    const char *name;
+    long number;
+    struct failure failures[ERRORS];
+} calls[] = {
+#define CALL(name, ...) {#name, SYS_##name, __VA_ARGS__}
+    CALL(write, WRITES),
+    CALL(pwrite64, WRITES),
+    CALL(writev, WRITES),
+    CALL(pwritev, WRITES),
+    CALL(pwritev2, {{ENOSPC, MUST}, {EIO, MUST}, {EDQUOT, MUST}, {EOPNOTSUPP, MUST}, {EINTR, MUST_NOT}}),
+    CALL(sendfile, WRITES),
+    CALL(splice, WRITES),
+    CALL(vmsplice, WRITES),
+    CALL(copy_file_range, WRITES),
+    CALL(fsync, SYNCS),
+    CALL(fdatasync, SYNCS),
+    CALL(sync_file_range, {{EIO, MAY}, {ENOMEM, MAY}, {ENOSPC, MAY}, {ESPIPE, MAY}}),
+    CALL(syncfs, SYNCS),
+    CALL(renameat, RENAMES),
+    CALL(renameat2, RENAMES),
+    CALL(linkat, LINKS),
+    CALL(unlinkat, {{EIO, LEAKS}, {EPERM, LEAKS}, {EBUSY, LEAKS}, {EROFS, LEAKS}}),
+    CALL(ftruncate, {{EIO, MAY}, {ENOSPC, MAY}, {EPERM, MAY}, {ENOMEM, MAY}, {EINTR, MAY}}),
+    CALL(fallocate, {{EIO, MAY}, {ENOSPC, MAY}, {EOPNOTSUPP, MAY}, {EINTR, MAY}, {ENOMEM, MAY}}),
+    CALL(fchmod, {{EPERM, MAY}, {EIO, MAY}, {EROFS, MAY}, {ENOMEM, MAY}}),
+    CALL(openat, OPENS),
+    CALL(openat2, OPENS),
+    CALL(read, READS),
+    CALL(pread64, READS),
+    CALL(readv, READS),
+    CALL(preadv, READS),
+    CALL(preadv2, READS),
+    CALL(lseek, {{EIO, MAY}, {EINVAL, MAY}, {ENOMEM, MAY}, {EOVERFLOW, MAY}}),
+    CALL(ioctl, {{ENOTTY, MAY}, {ENOMEM, MAY}, {EFAULT, MAY}, {EPERM, MAY}, {EINTR, MAY}}),
+    CALL(fstat, ASKS),
+    CALL(newfstatat, ASKS),
+    CALL(statx, ASKS),
+    CALL(fstatfs, ASKS),
+    CALL(fcntl, {{EMFILE, MAY}, {EPERM, MAY}, {EBUSY, MAY}, {ENOMEM, MAY}}),
+    CALL(readlinkat, ASKS),
+    CALL(faccessat, ASKS),
+    CALL(getrandom, {{ENOSYS, MAY}, {EINTR, MAY}, {EAGAIN, MAY}, {EPERM, MAY}}),
+    CALL(memfd_create, {{EMFILE, MAY}, {ENFILE, MAY}, {ENOMEM, MAY}, {EPERM, MAY}, {EACCES, MAY}}),
+    CALL(mmap, MAPS),
+    CALL(mremap, MAPS),
+    CALL(mprotect, MAPS),
+    CALL(munmap, {{ENOMEM, LEAKS}, {EINVAL, LEAKS}, {EPERM, LEAKS}, {EAGAIN, LEAKS}}),
+    CALL(close, {{EIO, LEAKS}, {EINTR, LEAKS}, {ENOSPC, LEAKS}, {EDQUOT, LEAKS}}),
+    CALL(madvise, {{ENOMEM, MAY}, {EINVAL, MAY}, {EAGAIN, MAY}, {EFAULT, MAY}, {EPERM, MAY}}),
+    CALL(mlock2, {{ENOMEM, MUST}, {EAGAIN, MUST}, {EPERM, MUST}, {EINVAL, MUST}}),
+    CALL(prlimit64, {{EPERM, MAY}, {EINVAL, MAY}, {ENOSYS, MAY}, {EFAULT, MAY}}),
+    CALL(sched_getaffinity, {{EINVAL, MAY}, {EPERM, MAY}, {ENOSYS, MAY}, {ESRCH, MAY}}),
+    CALL(clone3, THREADS),
+    CALL(clone, THREADS),
+#ifdef SYS_rename
+    CALL(rename, RENAMES),
+#endif
+#ifdef SYS_link
+    CALL(link, LINKS),
+#endif
+#ifdef SYS_open
+    CALL(open, OPENS),
+#endif
+#ifdef SYS_readlink
+    CALL(readlink, ASKS),
+#endif
+#ifdef SYS_stat
+    CALL(stat, ASKS),
+    CALL(lstat, ASKS),
+#endif
+};
+#define CALLS (sizeof calls / sizeof *calls)
+
+/* The codes that say that a system call failed. */
+static bool names_a_failed_call(int code)
+{
+    return code == GUESTMEM_E_IO || code == GUESTMEM_E_OS || code == GUESTMEM_E_NO_MEMORY ||
+           code == GUESTMEM_E_TOO_LARGE || code == GUESTMEM_E_BACKING ||
+           code == GUESTMEM_E_UNSUPPORTED || code == GUESTMEM_E_POLICY;
+}
+
+/* Of what came of a call that was made to fail so often; NULL when it is as it must be. */
+CHECK_UNUSED static const char *what_is_wrong(const struct failure *failure, unsigned times,
+                                              int code, int os_errno)
+{
+    if (times == 0) return code == GUESTMEM_OK ? NULL : "failed by itself";
+    if (code == GUESTMEM_OK) return failure->expectation == MUST ? "succeeded" : NULL;
+    if (failure->expectation == MUST_NOT) return "was not continued";
+    if (failure->expectation == LEAKS) return "told of what cannot be helped";
+    if (!names_a_failed_call(code)) return "another code";
+    if (code == GUESTMEM_E_UNSUPPORTED || code == GUESTMEM_E_NO_MEMORY) return NULL;
+    /* a policy that may be ignored, for all that can be told, is refused without asking for it */
+    if (code == GUESTMEM_E_POLICY && os_errno == 0) return NULL;
+    return os_errno == failure->error ? NULL : "another errno";
+}
+
+/* ---- while it is armed, the calls are counted, and one of them fails ---- */
+
+struct fault {
+    size_t call;
+    unsigned at; /* counted from 1; 0: none */
+    int error;
+};
+
+static struct fault fault;
+static int armed, listener = -1;
+static unsigned counts[CALLS], injected;
+
+static int decide(long number)
+{
+    if (!__atomic_load_n(&armed, __ATOMIC_SEQ_CST)) return 0;
+    for (size_t i = 0; i < CALLS; i++) {
+        if (calls[i].number != number) continue;
+        counts[i]++;
+        if (fault.call != i || fault.at != counts[i]) return 0;
+        injected++;
+        return fault.error;
+    }
+    return 0;
+}
+
+/* Not under the filter itself, for it was here before. */
+static void *supervise(void *unused)
+{
+    (void)unused;
+    while (__atomic_load_n(&listener, __ATOMIC_SEQ_CST) < 0) sched_yield();
+    for (;;) {
+        struct seccomp_notif request;
+        struct seccomp_notif_resp response;
+        memset(&request, 0, sizeof request);
+        memset(&response, 0, sizeof response);
+        if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &request) != 0) continue;
+        response.id = request.id;
+        response.error = -decide(request.data.nr);
+        if (response.error == 0) response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+        (void)ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &response);
+    }
+    return NULL;
+}
+
+/* The listener's descriptor, or -1 where there are no such filters. */
+static int install_filter(void)
+{
+    struct sock_filter filter[CALLS + 3];
+    struct sock_fprog program = {CALLS + 3, filter};
+    const struct sock_filter load = {BPF_LD | BPF_W | BPF_ABS, 0, 0,
+                                     offsetof(struct seccomp_data, nr)},
+                             allow = {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
+                             ask = {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_USER_NOTIF};
+    filter[0] = load;
+    for (size_t i = 0; i < CALLS; i++) {
+        const struct sock_filter jump = {BPF_JMP | BPF_JEQ | BPF_K, (uint8_t)(CALLS - i), 0,
+                                         (uint32_t)calls[i].number};
+        filter[1 + i] = jump;
+    }
+    filter[CALLS + 1] = allow;
+    filter[CALLS + 2] = ask;
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -1;
+    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER,
+                        &program);
+}
+
+/* For the rest of this process's life. False where there are no such filters. */
+CHECK_UNUSED static bool watch_calls(void)
+{
+    pthread_t supervisor;
+    int fd;
+    REQUIRE(pthread_create(&supervisor, NULL, supervise, NULL) == 0);
+    fd = install_filter();
+    if (fd < 0) return false;
+    __atomic_store_n(&listener, fd, __ATOMIC_SEQ_CST);
+    return true;
+}
+
+#endif
