@@ -3,7 +3,7 @@
 # make run        the demonstration: a small KVM guest on guest memory of this library
 # make test       the whole suite: Rust tests, and the C programs against each form of the library
 # make bench      side by side with plain C; BENCH_ARGS, see benches/README.md; bench-picture draws it
-# make fuzz       hostile images, for FUZZ_SECONDS=20; fuzz/README.md tells of longer runs
+# make fuzz       hostile images and sequences of calls, each for FUZZ_SECONDS=20; see fuzz/README.md
 # make doc        the reference manual, into build/doc/html
 # make install    PREFIX=/usr/local DESTDIR= LIBDIR=$(PREFIX)/lib
 
@@ -231,11 +231,14 @@ check-header check-aarch64-header:
 check-install: $(SHARED) $(STATIC)
 	+packaging/test/run $(SHIP)/release/libguestmem.a
 
-# What reads metadata, snapshots and images, under libFuzzer.
+# Under libFuzzer: what reads metadata, snapshots and images; every call, against a model.
+FUZZ_TARGETS := image calls
 FUZZ_SECONDS ?= 20
 
 fuzz:
-	fuzz/run image -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1
+	for target in $(FUZZ_TARGETS); do \
+	    fuzz/run $$target -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 || exit; \
+	done
 
 # Each program by itself, with BENCH_ARGS. Figures mean something on an idle machine only.
 BENCHES := $(patsubst benches/%.c,build/bench/%,$(wildcard benches/*.c))
