@@ -2016,7 +2016,8 @@ int guestmem_snapshot_write(const struct guestmem *mem,
  * Metadata, regions and, on a file, length and checksums are checked before the first write, or,
  * where memory holds nothing yet, it is made empty again: a failure there leaves memory as it was.
  * Each MiB of a stream is checked before it is copied in. A failure after the first write leaves
- * memory tainted: snapshots of it fail until a restore succeeds. Any thread.
+ * memory tainted: snapshots of it fail until a restore succeeds. The taint is that of its regions,
+ * in whatever memory they are. Any thread.
  *
  * @param mem           a memory without read-only regions. Stop vCPUs and devices for the length of
  *   the call.
