@@ -253,6 +253,25 @@ static void anywhere(struct guestmem_region *good)
     REQUIRE(munmap(bytes, size + (size_t)PAGE) == 0);
 }
 
+/* A released handle is told while 64 more are made, however many are alive. */
+static void at_rest(void)
+{
+    enum { MOST_ALIVE = 130, RESTS = 64 };
+    struct guestmem *alive[MOST_ALIVE], *later[RESTS], *released;
+    for (size_t count = 0; count < MOST_ALIVE; count++) {
+        for (size_t i = 0; i < count; i++) alive[i] = check_new(NULL, 0);
+        released = check_new(NULL, 0);
+        guestmem_unref(released);
+        for (size_t i = 0; i < RESTS; i++) {
+            later[i] = check_new(NULL, 0);
+            REFUSED(guestmem_dma_fill(released, 0, 0, 0));
+            guestmem_unref(released);
+        }
+        for (size_t i = 0; i < RESTS; i++) guestmem_unref(later[i]);
+        for (size_t i = 0; i < count; i++) guestmem_unref(alive[i]);
+    }
+}
+
 int main(void)
 {
     static const struct guestmem_range range = { 0, 4096 };
@@ -292,6 +311,7 @@ int main(void)
 
     every_region_call((struct guestmem_region *)(void *)((char *)region + 8), region);
     anywhere(region);
+    at_rest();
 
     /* None of that has harmed what is alive. */
     CHECK_OK(guestmem_write_u64(mem, 8, 42));

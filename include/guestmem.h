@@ -35,6 +35,13 @@
  *   File descriptors that you pass in stay yours, those that you get are borrowed: valid while
  *   their region lives, not to be closed. All descriptors are close-on-exec.
  *
+ * Misuse
+ *   A handle whose last reference is gone, one of the other kind, NULL, or a pointer to other
+ *   readable memory gives GUESTMEM_E_BAD_HANDLE where a call gives a code; giving such a reference
+ *   back does nothing. The library cannot tell a released handle when 64 more of its kind have been
+ *   made since, nor one that another thread releases meanwhile, nor a copy of a handle's bytes. A
+ *   pointer that cannot be read faults.
+ *
  * Threads
  *   Every function may be called from any thread at any time on the same handle, except the last
  *   guestmem_unref(). No access waits for another. No thread outlives a call. No call is a
