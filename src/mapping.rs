@@ -88,7 +88,7 @@ impl Mapping {
             protection: protection(read_only),
             kept_by: AtomicI32::new(0),
         };
-        mapping.map_over(0, size, content)?;
+        mapping.map_in(content)?;
         mapping.dont_dump(0, size)?;
         Ok(mapping)
     }
@@ -109,10 +109,57 @@ impl Mapping {
         self.size as u64
     }
 
-    /// Replaces a range by fresh private zeros. The advice of the old pages is lost.
-    pub fn replace_with_zeros(&self, offset: u64, len: u64) -> Result<()> {
-        self.map_over(offset, len, Content::Anonymous)?;
-        self.dont_dump(offset, len)
+    /// Replaces a range by fresh private zeros to which `advice` is given, or changes nothing.
+    pub fn replace_with_zeros(
+        &self,
+        offset: u64,
+        len: u64,
+        advice: impl Iterator<Item = Advice>,
+    ) -> Result<()> {
+        let zeros = Mapping::unguarded_zeros(len as usize, self.protection)?;
+        let mut lock = false;
+        for advice in advice {
+            match advice {
+                Advice::Lock => lock = true,
+                advice => zeros.apply(advice, 0, len)?,
+            }
+        }
+        if !lock {
+            return self.put_over(offset, zeros);
+        }
+        // The process may have no right to lock more than it has. So the old pages give theirs up
+        // first, and get it back when that was for nothing.
+        self.unlock(offset, len)?;
+        let locked = zeros.lock(0, len);
+        let replaced = locked.and_then(|()| self.put_over(offset, zeros));
+        replaced.inspect_err(|_| {
+            let _ = self.lock(offset, len);
+        })
+    }
+
+    /// Zeros by themselves, to be put into another mapping.
+    fn unguarded_zeros(size: usize, protection: i32) -> Result<Self> {
+        let (host, kept_by) = (map_anywhere(size, protection)?, AtomicI32::new(0));
+        let zeros = Mapping { host, size, reserved: Some((host, size)), protection, kept_by };
+        zeros.dont_dump(0, zeros.size())?;
+        Ok(zeros)
+    }
+
+    /// Puts another mapping, with whatever advice it was given, in the place of a range: one step
+    /// for whoever uses the range meanwhile. The kernel finds out whether it has room for one more
+    /// mapping before it takes the old pages away.
+    fn put_over(&self, offset: u64, other: Mapping) -> Result<()> {
+        let start = self.part(offset, other.size())?;
+        let (host, size) = (other.host.cast(), other.size);
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        // SAFETY: moves a mapping that nobody else knows of over a part of our own, whose bytes the
+        // caller asks to drop.
+        if unsafe { libc::mremap(host, size, size, flags, start) } == libc::MAP_FAILED {
+            return Err(Error::last_os("mremap"));
+        }
+        // Nothing is left where it was.
+        std::mem::forget(other);
+        Ok(())
     }
 
     /// Drops the pages of a range of private anonymous memory, locked or not; it reads as zeros.
@@ -228,6 +275,13 @@ impl Mapping {
         if result != 0 { Err(Error::Os { call: "mlock2", errno: errno() }) } else { Ok(()) }
     }
 
+    fn unlock(&self, offset: u64, len: u64) -> Result<()> {
+        let start = self.part(offset, len)?;
+        // SAFETY: as in `lock`.
+        let result = unsafe { libc::munlock(start, len as usize) };
+        if result != 0 { Err(Error::last_os("munlock")) } else { Ok(()) }
+    }
+
     fn dont_dump(&self, offset: u64, len: u64) -> Result<()> {
         self.advise(offset, len, libc::MADV_DONTDUMP, "madvise(MADV_DONTDUMP)")
     }
@@ -240,9 +294,8 @@ impl Mapping {
         if result != 0 { Err(Error::last_os(call)) } else { Ok(()) }
     }
 
-    fn map_over(&self, offset: u64, len: u64, content: Content) -> Result<()> {
-        let start = self.part(offset, len)?;
-        let (kind, fd, file_offset) = match content {
+    fn map_in(&self, content: Content) -> Result<()> {
+        let (kind, fd, offset) = match content {
             Content::Shared { fd, offset } => (libc::MAP_SHARED, fd, offset),
             Content::CopyOnWrite { fd, offset } => (libc::MAP_PRIVATE, fd, offset),
             Content::Anonymous => (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0),
@@ -251,10 +304,9 @@ impl Mapping {
         // that a later touch cannot fail.
         let reserve = if kind & libc::MAP_PRIVATE != 0 { libc::MAP_NORESERVE } else { 0 };
         let flags = kind | libc::MAP_FIXED | reserve;
-        // SAFETY: replaces a part of our own reservation, which nobody else has been told of yet,
-        // or whose bytes the caller asks to drop.
+        // SAFETY: replaces a part of our own reservation, which nobody else has been told of yet.
         let result = unsafe {
-            libc::mmap(start, len as usize, self.protection, flags, fd, file_offset as i64)
+            libc::mmap(self.host.cast(), self.size, self.protection, flags, fd, offset as i64)
         };
         if result != libc::MAP_FAILED {
             return Ok(());
@@ -314,6 +366,14 @@ impl Drop for Mapping {
     }
 }
 
+/// Private memory without a file, not charged before it is touched.
+fn map_anywhere(size: usize, protection: i32) -> Result<*mut u8> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: new addresses of the kernel's choice.
+    let base = unsafe { libc::mmap(std::ptr::null_mut(), size, protection, flags, -1, 0) };
+    if base == libc::MAP_FAILED { Err(Error::last_os("mmap")) } else { Ok(base.cast()) }
+}
+
 /// Reserves inaccessible addresses for `size` bytes at a fitting place, with a guard page before
 /// and behind. Gives the reservation's start and length and the place.
 fn reserve(size: u64, place: Placement) -> Result<(u64, usize, u64)> {
@@ -322,14 +382,7 @@ fn reserve(size: u64, place: Placement) -> Result<(u64, usize, u64)> {
     let slack = place.align.max(page) - page;
     let length = size.checked_add(slack).and_then(|sum| sum.checked_add(2 * page));
     let length = length.filter(|&length| length <= isize::MAX as u64).ok_or(too_large)?;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: new addresses of the kernel's choice.
-    let base =
-        unsafe { libc::mmap(std::ptr::null_mut(), length as usize, libc::PROT_NONE, flags, -1, 0) };
-    if base == libc::MAP_FAILED {
-        return Err(Error::last_os("mmap"));
-    }
-    let base = base as u64;
+    let base = map_anywhere(length as usize, libc::PROT_NONE)? as u64;
     let host =
         next_congruent(base + page, place.residue, place.align.max(page)).ok_or(too_large)?;
     Ok((base, length as usize, host))

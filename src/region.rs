@@ -142,7 +142,7 @@ pub struct MemoryRegion {
     backing: Backing,
     options: RegionOptions,
     page_size: u64,
-    /// Bit `1 << advice` for each advice in force, so that pages put in later get it too.
+    /// The [`bit`] of each advice in force, so that pages put in later get it too.
     advice: AtomicU32,
     /// What it holds is neither the old nor the new state: a restore failed half way.
     tainted: AtomicBool,
@@ -304,30 +304,41 @@ impl MemoryRegion {
     /// Gives advice for the whole region.
     pub fn apply(&self, advice: Advice) -> Result<()> {
         // First, so that pages that are replaced meanwhile get it too.
-        self.advice.fetch_or(1 << advice as u32, Ordering::Relaxed);
+        self.advice.fetch_or(bit(advice), Ordering::Relaxed);
         let applied = self.mapping.apply(advice, 0, self.mapping.size());
         if applied.is_err() {
-            self.advice.fetch_and(!(1 << advice as u32), Ordering::Relaxed);
+            self.advice.fetch_and(!bit(advice), Ordering::Relaxed);
         }
         applied
     }
 
     /// Takes advice back that `apply` gave.
     pub fn take_back(&self, advice: Advice) {
-        self.advice.fetch_and(!(1 << advice as u32), Ordering::Relaxed);
+        self.advice.fetch_and(!bit(advice), Ordering::Relaxed);
         self.mapping.take_back(advice);
     }
 
     /// True when `advice` is in force.
     pub fn has(&self, advice: Advice) -> bool {
-        self.advice.load(Ordering::Relaxed) & (1 << advice as u32) != 0
+        self.advice.load(Ordering::Relaxed) & bit(advice) != 0
     }
 
     fn replace_with_zeros(&self, offset: u64, len: u64) -> Result<()> {
-        self.mapping.replace_with_zeros(offset, len)?;
-        let mut in_force = Advice::ALL.into_iter().filter(|&advice| self.has(advice));
-        in_force.try_for_each(|advice| self.mapping.apply(advice, offset, len))
+        loop {
+            let given = self.advice.load(Ordering::Relaxed);
+            let in_force = Advice::ALL.into_iter().filter(|&advice| given & bit(advice) != 0);
+            self.mapping.replace_with_zeros(offset, len, in_force)?;
+            // What another thread has given or taken back meanwhile may have missed the new pages.
+            if self.advice.load(Ordering::Relaxed) == given {
+                return Ok(());
+            }
+        }
     }
+}
+
+/// Its place among those in force.
+fn bit(advice: Advice) -> u32 {
+    1 << advice as u32
 }
 
 fn own_memfd(size: u64, huge_log2: Option<u32>) -> Result<Backing> {

@@ -43,10 +43,10 @@ const _: () = assert!(
 /// @retval GUESTMEM_E_UNSUPPORTED      the kernel offers no way, and nothing has changed: caller's
 ///   memory that is a private mapping of a file, or shared and locked without its fd; a file that
 ///   cannot have holes or is sealed against writing (F_SEAL_WRITE, F_SEAL_FUTURE_WRITE).
-/// @retval GUESTMEM_E_NO_MEMORY        the kernel lacked memory for it.
+/// @retval GUESTMEM_E_NO_MEMORY        the kernel lacked memory for it. Of a copy-on-write region the
+///   range is replaced, for which as many host addresses again are needed for a moment.
 /// @retval GUESTMEM_E_TOO_LARGE        caller's memory: no descriptor was free to look at it.
-/// @retval GUESTMEM_E_OS               a system call failed. Of a copy-on-write region whose pages
-///   cannot be locked again the range reads as zeros all the same.
+/// @retval GUESTMEM_E_OS               a system call failed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_remove_range(
     mem: *const guestmem,
