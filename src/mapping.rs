@@ -242,21 +242,31 @@ impl Mapping {
 
     /// Faults the pages of a range in.
     pub fn populate_range(&self, offset: u64, len: u64) -> Result<()> {
-        let write = self.protection & libc::PROT_WRITE != 0;
-        let advice = if write { libc::MADV_POPULATE_WRITE } else { libc::MADV_POPULATE_READ };
-        loop {
-            match self.advise(offset, len, advice, "madvise(MADV_POPULATE)") {
-                Err(Error::Os { errno: libc::EINTR | libc::EAGAIN, .. }) => continue,
-                Err(Error::Os { errno: libc::EINVAL, .. }) => {
-                    return Err(Error::Unsupported("the kernel cannot populate this mapping"));
-                }
-                // An access would get SIGBUS: the pool of huge pages or the file system is full.
-                Err(Error::Os { errno: libc::EFAULT, .. }) => {
-                    return Err(Error::NoMemory("madvise(MADV_POPULATE)"));
-                }
+        // Each begins anew, and is soon past what the last has brought in. What keeps the kernel
+        // from it so often may do so for ever.
+        const ATTEMPTS: u32 = 100;
+        let mut result = self.populate_once(offset, len);
+        for _ in 1..ATTEMPTS {
+            match result {
+                Err(Error::Os { errno: libc::EINTR | libc::EAGAIN, .. }) => {}
                 other => return other,
             }
+            result = self.populate_once(offset, len);
         }
+        result
+    }
+
+    fn populate_once(&self, offset: u64, len: u64) -> Result<()> {
+        let write = self.protection & libc::PROT_WRITE != 0;
+        let advice = if write { libc::MADV_POPULATE_WRITE } else { libc::MADV_POPULATE_READ };
+        self.advise(offset, len, advice, "madvise(MADV_POPULATE)").map_err(|error| match error {
+            Error::Os { errno: libc::EINVAL, .. } => {
+                Error::Unsupported("the kernel cannot populate this mapping")
+            }
+            // An access would get SIGBUS: the pool of huge pages or the file system is full.
+            Error::Os { errno: libc::EFAULT, .. } => Error::NoMemory("madvise(MADV_POPULATE)"),
+            other => other,
+        })
     }
 
     /// The host address of a part of the mapping.
