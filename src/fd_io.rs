@@ -45,8 +45,9 @@ impl GuestMemory {
             return Ok(());
         }
         let call = Call::new(direction, fd, fd_offset)?;
-        let mut quiet = (direction == Direction::FromMemory).then(QuietSignals::new);
+        let quiet = (direction == Direction::FromMemory).then(QuietSignals::new);
         let mut completed = 0;
+        let mut quiet = quiet.transpose().map_err(|errno| Error::Io { errno, completed })?;
         while completed < count {
             match call.once(&span, completed) {
                 Ok(0) if direction == Direction::IntoMemory => {

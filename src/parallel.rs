@@ -103,7 +103,7 @@ fn guarded(work: impl FnOnce() -> Result<()>) -> Result<()> {
 /// Starts a thread for `job`, which must stay where it is until the thread is joined.
 fn start(job: &mut Job) -> Option<libc::pthread_t> {
     // The embedder's signal handlers are to run on the embedder's threads.
-    let _mask = SignalMask::block_all();
+    let _mask = SignalMask::block_all().ok()?;
     let mut attributes = MaybeUninit::uninit();
     let mut thread = MaybeUninit::uninit();
     // SAFETY: attributes and thread are ours to write. The job outlives the thread, which alone

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Keeping signals from the embedder while a call works.
 
+use crate::error::errno;
+use crate::file::Outcome;
 use std::mem::MaybeUninit;
 
 /// Raised by what a thread does itself: the kernel ends a process that blocks them then. The last is
@@ -13,7 +15,7 @@ pub struct SignalMask(libc::sigset_t);
 
 impl SignalMask {
     /// Blocks every signal but those of faults, whose blocking would end the process.
-    pub fn block_all() -> Self {
+    pub fn block_all() -> Outcome<Self> {
         // SAFETY: fills a set of our own.
         let all = unsafe {
             let mut all = MaybeUninit::<libc::sigset_t>::uninit();
@@ -27,19 +29,22 @@ impl SignalMask {
     }
 
     /// Blocks the signals in `set` beside those that are blocked already.
-    pub fn block(set: &libc::sigset_t) -> Self {
-        // SAFETY: both sets are ours; the old one is written by the call, which cannot fail with
-        // these arguments.
+    fn block(set: &libc::sigset_t) -> Outcome<Self> {
+        // SAFETY: both sets are ours; the old one is written by the call.
         unsafe {
             let mut old: libc::sigset_t = std::mem::zeroed();
-            libc::pthread_sigmask(libc::SIG_BLOCK, set, &mut old);
-            SignalMask(old)
+            match libc::pthread_sigmask(libc::SIG_BLOCK, set, &mut old) {
+                0 => Ok(SignalMask(old)),
+                errno => Err(errno),
+            }
         }
     }
 }
 
 impl Drop for SignalMask {
     fn drop(&mut self) {
+        // It can fail only where a filter of system calls came into force since `block`. The signals
+        // stay blocked then, which nobody is left to be told.
         // SAFETY: puts back a mask that the kernel gave.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
     }
@@ -60,11 +65,10 @@ const QUIET: [(i32, i32); 2] = [(libc::SIGPIPE, libc::EPIPE), (libc::SIGXFSZ, li
 
 impl QuietSignals {
     /// Blocks the signals for this thread.
-    #[allow(clippy::new_without_default)]
-    pub fn new() -> Self {
-        let pending_before = pending();
+    pub fn new() -> Outcome<Self> {
+        let pending_before = pending()?;
         let set = set_of(&QUIET.map(|(signal, _)| signal));
-        QuietSignals { pending_before, noted: [false; 2], _mask: SignalMask::block(&set) }
+        Ok(QuietSignals { pending_before, noted: [false; 2], _mask: SignalMask::block(&set)? })
     }
 
     /// Tells with which errno a write failed, and so whether a signal came with it. A write that is
@@ -80,14 +84,14 @@ impl Drop for QuietSignals {
     fn drop(&mut self) {
         for (noted, (signal, _)) in self.noted.into_iter().zip(QUIET) {
             // One that no write of ours brought about is the embedder's.
-            if !noted || !holds(&pending(), signal) {
+            if !noted || is_gone(signal) {
                 continue;
             }
             let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
             // SAFETY: takes the pending signal, the thread's own before one of the process's;
             // nothing is written.
             unsafe { libc::sigtimedwait(&set_of(&[signal]), std::ptr::null_mut(), &at_once) };
-            if holds(&self.pending_before, signal) && !holds(&pending(), signal) {
+            if holds(&self.pending_before, signal) && is_gone(signal) {
                 // Ours had merged with one that was waiting before.
                 // SAFETY: sends a blocked signal to this thread, where it waits again.
                 unsafe { libc::raise(signal) };
@@ -113,11 +117,15 @@ fn set_of(signals: &[i32]) -> libc::sigset_t {
     }
 }
 
-fn pending() -> libc::sigset_t {
-    // SAFETY: the set is ours to write; the call cannot fail then.
+fn pending() -> Outcome<libc::sigset_t> {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: the set is ours to write; it is read only after success.
     unsafe {
-        let mut set = MaybeUninit::zeroed();
-        libc::sigpending(set.as_mut_ptr());
-        set.assume_init()
+        if libc::sigpending(set.as_mut_ptr()) != 0 { Err(errno()) } else { Ok(set.assume_init()) }
     }
+}
+
+/// Whether no such signal waits, as far as can be told.
+fn is_gone(signal: i32) -> bool {
+    pending().is_ok_and(|pending| !holds(&pending, signal))
 }

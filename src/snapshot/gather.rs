@@ -137,7 +137,9 @@ impl Parts {
 
     /// Writes what was added.
     pub fn flush(&mut self) -> Result<()> {
-        let mut quiet = QuietSignals::new();
+        let completed = self.written;
+        let quiet = QuietSignals::new();
+        let mut quiet = quiet.map_err(|errno| Error::Io { errno, completed })?;
         let mut rest = &mut self.list[..];
         let mut at = self.target.start.map(|start| start + self.position);
         while !rest.is_empty() {

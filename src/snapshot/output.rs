@@ -113,7 +113,7 @@ fn aligned_position(fd: RawFd) -> Result<u64> {
 
 /// Cuts or grows a file.
 pub fn set_length(fd: RawFd, length: u64) -> Result<()> {
-    let mut quiet = QuietSignals::new();
+    let mut quiet = QuietSignals::new().map_err(io)?;
     loop {
         // SAFETY: a plain system call, which checks the descriptor and the length.
         if unsafe { libc::ftruncate(fd, length as i64) } == 0 {
