@@ -19,7 +19,7 @@ pub fn remove(
     len: u64,
 ) -> Result<()> {
     let start = mapping.host() as u64 + offset;
-    let maps = Maps::read()?;
+    let maps = proc::needed(Maps::read())?;
     let areas = maps.at(start, len)?;
     for area in areas {
         check(area, start, len)?;
@@ -64,7 +64,7 @@ fn check(area: &Area, start: u64, len: u64) -> Result<()> {
         }
         // The kernel rounds, and then does less than it was asked for.
         MemoryKind::PrivateHuge => {
-            let sizes = proc::page_sizes()?;
+            let sizes = proc::needed(proc::page_sizes())?;
             let known = sizes.iter().find(|(first, _)| *first == area.start);
             let page = known.map_or(0, |(_, size)| *size);
             let (first, end) = part_of(area, start, len);
@@ -94,7 +94,7 @@ pub fn check_file(area: &Area, fd: RawFd, begin: u64, host: u64) -> Result<()> {
 }
 
 fn refuse_locked(areas: &[Area]) -> Result<()> {
-    let locked = proc::flagged_areas("lo")?;
+    let locked = proc::needed(proc::flagged_areas("lo"))?;
     let is_locked = |area: &Area| locked.iter().any(|(start, _)| *start == area.start);
     let refuses = areas.iter().any(|area| is_shared(area) && is_locked(area));
     if refuses { Err(LOCKED) } else { Ok(()) }
@@ -113,10 +113,10 @@ pub fn covered(areas: &[(u64, u64)], start: u64, len: u64) -> bool {
     reached >= end
 }
 
-/// What kind of memory it is, where it is of one kind.
-pub fn kind(start: u64, len: u64) -> Option<MemoryKind> {
-    let maps = Maps::read().ok()?;
-    let areas = maps.at(start, len).ok()?;
-    let kind = areas.first()?.kind;
-    areas.iter().all(|area| area.kind == kind).then_some(kind)
+/// What kind of memory it is, where it is all mapped and of one kind.
+pub fn kind(start: u64, len: u64) -> Result<Option<MemoryKind>> {
+    let maps = Maps::read()?;
+    let areas = maps.at(start, len).unwrap_or_default();
+    let kind = areas.first().map(|area| area.kind);
+    Ok(kind.filter(|&kind| areas.iter().all(|area| area.kind == kind)))
 }

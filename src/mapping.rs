@@ -192,7 +192,7 @@ impl Mapping {
     /// Takes an advice back. What the kernel refuses here changes nothing for the caller.
     pub fn take_back(&self, advice: Advice) {
         // There is only the opposite advice. Where huge pages come unasked it would forbid them.
-        if advice == Advice::HugePages && proc::unasked_huge_pages() {
+        if advice == Advice::HugePages && proc::unasked_huge_pages() == Ok(true) {
             return;
         }
         let (host, size) = (self.host.cast(), self.size);

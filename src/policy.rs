@@ -37,7 +37,7 @@ const ADVICE: [(u64, Advice, &str); 4] = [
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Applies each wanted policy to all regions or to none. Gives those that took effect, and the
-/// first refusal.
+/// first failure.
 pub fn apply(regions: &[Ref<MemoryRegion>], wanted: u64) -> (u64, Result<()>) {
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut took_effect = wanted & USE_PUNCHHOLE_LOCKED;
@@ -46,12 +46,9 @@ pub fn apply(regions: &[Ref<MemoryRegion>], wanted: u64) -> (u64, Result<()>) {
         if wanted & bit == 0 {
             continue;
         }
-        match apply_to_all(regions, advice) {
+        match apply_to_all(regions, advice, policy) {
             Ok(()) => took_effect |= bit,
-            Err(error) => {
-                let errno = error.os_errno();
-                result = result.and(Err(Error::Policy { policy, errno }));
-            }
+            Err(error) => result = result.and(Err(error)),
         }
     }
     (took_effect, result)
@@ -65,24 +62,32 @@ pub fn extend_to(region: &Ref<MemoryRegion>, wanted: u64) -> Result<()> {
         if wanted & bit == 0 {
             continue;
         }
-        if let Err(error) = apply_to_all(std::slice::from_ref(region), advice) {
+        if let Err(error) = apply_to_all(std::slice::from_ref(region), advice, policy) {
             for ((_, advice, _), had_it) in ADVICE.into_iter().zip(before) {
                 if region.has(advice) && !had_it {
                     region.take_back(advice);
                 }
             }
-            return Err(Error::Policy { policy, errno: error.os_errno() });
+            return Err(error);
         }
     }
     Ok(())
 }
 
-fn apply_to_all(regions: &[Ref<MemoryRegion>], advice: Advice) -> Result<()> {
+fn apply_to_all(regions: &[Ref<MemoryRegion>], advice: Advice, policy: &'static str) -> Result<()> {
+    let refused = |errno| Error::Policy { policy, errno };
+    // What cannot be asked for want of memory is no refusal.
+    let unknown = |error: Error| match error {
+        Error::NoMemory(_) => error,
+        error => refused(error.os_errno()),
+    };
     // The kernel says yes to some advice that it then ignores: ask before anything changes.
-    if regions.iter().any(|region| is_ignored(region, advice)) {
-        return Err(Error::Unsupported("the kernel would ignore it"));
+    for region in regions {
+        if is_ignored(region, advice).map_err(unknown)? {
+            return Err(refused(0));
+        }
     }
-    let callers_own = callers_own(regions, advice);
+    let callers_own = callers_own(regions, advice).map_err(unknown)?;
     let mut given = vec_of(regions.len())?;
     for region in regions {
         // Regions are shared between memories: what another has put in force stays in force.
@@ -92,7 +97,7 @@ fn apply_to_all(regions: &[Ref<MemoryRegion>], advice: Advice) -> Result<()> {
         given.push(region);
         if let Err(error) = region.apply(advice) {
             given.iter().for_each(|region| region.take_back(advice));
-            return Err(error);
+            return Err(refused(error.os_errno()));
         }
     }
     Ok(())
@@ -105,17 +110,16 @@ fn is_given(region: &MemoryRegion, advice: Advice) -> bool {
 
 /// Where the caller gave the advice itself, if it has memory of its own here: it is not to be rolled
 /// back.
-fn callers_own(regions: &[Ref<MemoryRegion>], advice: Advice) -> Vec<(u64, u64)> {
+fn callers_own(regions: &[Ref<MemoryRegion>], advice: Advice) -> Result<Vec<(u64, u64)>> {
     if !regions.iter().any(|region| is_of_caller(region)) {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    let flag = match advice {
+    proc::flagged_areas(match advice {
         Advice::HugePages => "hg",
         Advice::Lock => "lo",
         Advice::DontFork => "dc",
         Advice::Mergeable => "mg",
-    };
-    proc::flagged_areas(flag).unwrap_or_default()
+    })
 }
 
 fn is_of_caller(region: &MemoryRegion) -> bool {
@@ -128,38 +132,38 @@ fn is_within(region: &MemoryRegion, areas: &[(u64, u64)]) -> bool {
 }
 
 /// True when the kernel would accept the advice for this region and do nothing (madvise(2)).
-fn is_ignored(region: &MemoryRegion, advice: Advice) -> bool {
+fn is_ignored(region: &MemoryRegion, advice: Advice) -> Result<bool> {
     match advice {
-        Advice::HugePages if is_given(region, advice) => false,
-        Advice::HugePages => match region.backing() {
-            Backing::Shared { file, .. } | Backing::Caller { file: Some(file), .. }
-                if proc::is_memfd(file.fd()) =>
-            {
-                !proc::memfd_huge_pages()
-            }
-            // Other files have rules of their own.
-            Backing::Shared { .. } | Backing::Caller { file: Some(_), .. } => false,
-            Backing::Caller { file: None, .. } if kind_of(region) == MemoryKind::Shared => {
-                !proc::memfd_huge_pages()
-            }
-            _ => !proc::private_huge_pages(),
-        },
+        Advice::HugePages => Ok(!is_given(region, advice) && !gets_huge_pages(region)?),
         Advice::Mergeable => {
-            matches!(kind_of(region), MemoryKind::Shared | MemoryKind::PrivateHuge)
+            Ok(matches!(kind_of(region)?, MemoryKind::Shared | MemoryKind::PrivateHuge))
         }
-        Advice::Lock | Advice::DontFork => false,
+        Advice::Lock | Advice::DontFork => Ok(false),
     }
 }
 
-fn kind_of(region: &MemoryRegion) -> MemoryKind {
+fn gets_huge_pages(region: &MemoryRegion) -> Result<bool> {
     match region.backing() {
+        Backing::Shared { file, .. } | Backing::Caller { file: Some(file), .. } => {
+            // Other files have rules of their own.
+            Ok(!proc::is_memfd(file.fd())? || proc::memfd_huge_pages()?)
+        }
+        Backing::Caller { file: None, .. } if kind_of(region)? == MemoryKind::Shared => {
+            proc::memfd_huge_pages()
+        }
+        _ => proc::private_huge_pages(),
+    }
+}
+
+fn kind_of(region: &MemoryRegion) -> Result<MemoryKind> {
+    Ok(match region.backing() {
         Backing::Shared { .. } => MemoryKind::Shared,
         Backing::CopyOnWrite { .. } => MemoryKind::PrivateFile,
         Backing::Anonymous => MemoryKind::PrivateAnonymous,
         Backing::Caller { .. } => {
             let (start, len) = (region.host() as u64, region.range().size());
-            // What cannot be told is taken for what cannot be merged.
-            caller::kind(start, len).unwrap_or(MemoryKind::Shared)
+            // What is of several kinds is taken for what cannot be merged.
+            caller::kind(start, len)?.unwrap_or(MemoryKind::Shared)
         }
-    }
+    })
 }

@@ -47,7 +47,7 @@ pub struct Maps(Vec<Area>);
 impl Maps {
     /// Reads all of them.
     pub fn read() -> Result<Self> {
-        let maps = own_file(c"/proc/self/maps", "/proc/self/maps is needed")?;
+        let maps = read_file(c"/proc/self/maps")?;
         let mut areas = Vec::new();
         for area in maps.split(|&byte| byte == b'\n').filter_map(parse_area) {
             push(&mut areas, area)?;
@@ -131,7 +131,7 @@ pub fn resident_areas() -> Result<Vec<(u64, u64, u64)>> {
 
 /// Gives each name and value that proc_pid_smaps(5) tells of each mapping.
 fn each_detail(mut visit: impl FnMut(&Area, &str, &str) -> Result<()>) -> Result<()> {
-    let smaps = own_file(c"/proc/self/smaps", "/proc/self/smaps is needed")?;
+    let smaps = read_file(c"/proc/self/smaps")?;
     let mut current = None;
     for line in smaps.split(|&byte| byte == b'\n') {
         if let Some(area) = parse_area(line) {
@@ -159,7 +159,7 @@ pub fn page_size() -> u64 {
 /// The system's default huge page size as a power of two, if it has huge pages.
 pub fn default_huge_log2() -> Result<u32> {
     let none = Error::Unsupported("this system has no huge pages");
-    let text = read_file(c"/proc/meminfo").map_err(|_| none)?;
+    let text = read_file(c"/proc/meminfo")?;
     let text = std::str::from_utf8(&text).map_err(|_| none)?;
     let kib = text
         .lines()
@@ -171,53 +171,62 @@ pub fn default_huge_log2() -> Result<u32> {
     Ok(kib.trailing_zeros() + 10)
 }
 
-/// True when `fd` is a memfd, as far as its link in /proc tells.
-pub fn is_memfd(fd: RawFd) -> bool {
+/// True when `fd` is a memfd, as its link in /proc tells.
+pub fn is_memfd(fd: RawFd) -> Result<bool> {
     const NAME: &[u8] = b"/memfd:";
     let mut path = [0; 32];
     let path = file::short_path(&mut path, format_args!("/proc/self/fd/{fd}"));
     let mut link = [0u8; NAME.len()];
     // SAFETY: a C string, and a buffer of ours with its length.
     let len = unsafe { libc::readlink(path.as_ptr(), link.as_mut_ptr().cast(), link.len()) };
-    len == NAME.len() as isize && link == NAME
+    if len < 0 {
+        return Err(Error::last_os("readlink"));
+    }
+    Ok(len == NAME.len() as isize && link == NAME)
 }
 
+const ENABLED: &CStr = c"/sys/kernel/mm/transparent_hugepage/enabled";
+
 /// True when advice to use huge pages is obeyed for private memory.
-pub fn private_huge_pages() -> bool {
-    chosen(c"/sys/kernel/mm/transparent_hugepage/enabled", &["always", "madvise"]) == Some(true)
+pub fn private_huge_pages() -> Result<bool> {
+    Ok(chosen(ENABLED, &["always", "madvise"])? == Some(true))
 }
 
 /// True when private memory gets huge pages without advice.
-pub fn unasked_huge_pages() -> bool {
-    chosen(c"/sys/kernel/mm/transparent_hugepage/enabled", &["always"]) == Some(true)
+pub fn unasked_huge_pages() -> Result<bool> {
+    Ok(chosen(ENABLED, &["always"])? == Some(true))
 }
 
 /// True when advice to use huge pages is obeyed for memfds.
-pub fn memfd_huge_pages() -> bool {
+pub fn memfd_huge_pages() -> Result<bool> {
     const OBEYED: [&str; 3] = ["always", "within_size", "advise"];
     let all = c"/sys/kernel/mm/transparent_hugepage/shmem_enabled";
     let usual = c"/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/shmem_enabled";
     // Two words overrule the setting of the size; otherwise that may leave it to the one for all.
-    match (chosen(all, &["force"]), chosen(all, &["deny"]), chosen(usual, &["inherit"])) {
-        (Some(true), ..) => true,
-        (_, Some(true), _) => false,
-        (_, _, Some(false)) => chosen(usual, &OBEYED) == Some(true),
-        _ => chosen(all, &OBEYED) == Some(true),
+    match (chosen(all, &["force"])?, chosen(all, &["deny"])?, chosen(usual, &["inherit"])?) {
+        (Some(true), ..) => Ok(true),
+        (_, Some(true), _) => Ok(false),
+        (_, _, Some(false)) => Ok(chosen(usual, &OBEYED)? == Some(true)),
+        _ => Ok(chosen(all, &OBEYED)? == Some(true)),
     }
 }
 
-/// Whether the setting that stands in brackets in `path` is one of `words`; None without it.
-fn chosen(path: &CStr, words: &[&str]) -> Option<bool> {
-    let text = read_file(path).ok()?;
-    let text = std::str::from_utf8(&text).ok()?;
-    let (word, _) = text.split_once('[')?.1.split_once(']')?;
-    Some(words.contains(&word))
+/// Whether the setting that stands in brackets in `path` is one of `words`; None where the kernel has
+/// no such setting.
+fn chosen(path: &CStr, words: &[&str]) -> Result<Option<bool>> {
+    let text = match read_file(path) {
+        Err(Error::Os { errno: libc::ENOENT, .. }) => return Ok(None),
+        other => other?,
+    };
+    let text = std::str::from_utf8(&text).unwrap_or_default();
+    let word = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+    Ok(word.map(|(word, _)| words.contains(&word)))
 }
 
-/// A file about this process, without which nothing can be told.
-fn own_file(path: &CStr, needed: &'static str) -> Result<Vec<u8>> {
-    read_file(path).map_err(|error| match error {
-        Error::Os { .. } => Error::Unsupported(needed),
+/// Takes what could not be read for what this system cannot do, where the one is as bad as the other.
+pub fn needed<T>(answer: Result<T>) -> Result<T> {
+    answer.map_err(|error| match error {
+        Error::Os { .. } => Error::Unsupported("/proc/self/maps and /proc/self/smaps are needed"),
         limit => limit,
     })
 }

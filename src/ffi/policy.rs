@@ -67,7 +67,9 @@ pub unsafe extern "C" fn guestmem_remove_range(
 /// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
 /// @retval GUESTMEM_E_INVALID_ARGUMENT  an unknown bit is set; nothing has changed.
 /// @retval GUESTMEM_E_POLICY            one was refused; the error message names it, and
-///   guestmem_memory_policy() tells which are in force.
+///   guestmem_memory_policy() tells which are in force. Without an os_errno the kernel would have
+///   ignored it.
+/// @retval GUESTMEM_E_NO_MEMORY         no host memory to find out about one; the same holds.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_set_memory_policy(mem: *mut guestmem, policy: u64) -> c_int {
     call(None, move || {

@@ -5,7 +5,7 @@ use super::{Regions, stat};
 use crate::backing::Backing;
 use crate::error::{Error, Result};
 use crate::handle::Ref;
-use crate::proc::{Area, Maps, MemoryKind};
+use crate::proc::{Area, Maps, MemoryKind, needed};
 use crate::region::MemoryRegion;
 
 /// Which mappings of a file matter.
@@ -20,7 +20,7 @@ pub enum Mapped {
 /// Refuses to write a snapshot over the file that holds the memory.
 pub fn refuse_backing(regions: Regions, target: &libc::stat, mapped: Mapped) -> Result<()> {
     let callers = |region: &Ref<MemoryRegion>| matches!(region.backing(), Backing::Caller { .. });
-    let maps = if regions.iter().any(callers) { Maps::read()? } else { Maps::default() };
+    let maps = if regions.iter().any(callers) { needed(Maps::read())? } else { Maps::default() };
     for region in regions {
         let is_same = |fd| -> Result<bool> {
             let own = stat(fd)?;

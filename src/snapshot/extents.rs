@@ -78,7 +78,7 @@ fn find_all(
 /// Refuses memory of which parts are supplied on their first use: what is missing looks like a
 /// hole.
 fn refuse_unfetched(regions: &[Ref<MemoryRegion>]) -> Result<()> {
-    let areas = proc::flagged_areas("um")?;
+    let areas = proc::needed(proc::flagged_areas("um"))?;
     for region in regions {
         let start = region.host() as u64;
         // They are in order.

@@ -8,7 +8,7 @@ use crate::alloc::push;
 use crate::backing::Backing;
 use crate::caller;
 use crate::error::{Error, Result};
-use crate::proc::{Area, Maps, MemoryKind};
+use crate::proc::{Area, Maps, MemoryKind, needed};
 use crate::region::MemoryRegion;
 use std::os::fd::RawFd;
 
@@ -92,7 +92,7 @@ impl Pieces {
     fn add_areas(&mut self, whole: Piece, given: Option<(RawFd, u64)>) -> Result<()> {
         let maps = match self.maps.take() {
             Some(maps) => maps,
-            None => Maps::read()?,
+            None => needed(Maps::read())?,
         };
         let areas = maps.at(whole.host, whole.size)?;
         let added = areas.iter().try_for_each(|area| self.add_area(whole, area, given));
