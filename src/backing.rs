@@ -201,11 +201,7 @@ fn set_length(fd: &OwnedFd, size: u64) -> Result<()> {
         let why = "the process's file size limit";
         return Err(Error::TooLarge { why, errno: libc::EFBIG });
     }
-    // SAFETY: a plain system call on our descriptor.
-    if unsafe { libc::ftruncate(fd.as_raw_fd(), size as i64) } != 0 {
-        return Err(Error::last_os("ftruncate"));
-    }
-    Ok(())
+    file::set_length(fd.as_raw_fd(), size).map_err(|errno| Error::from_os("ftruncate", errno))
 }
 
 fn file_size_limit() -> Result<u64> {

@@ -78,6 +78,20 @@ pub fn seek(fd: RawFd, offset: i64, whence: i32) -> Outcome<u64> {
     if position < 0 { Err(errno()) } else { Ok(position as u64) }
 }
 
+/// `ftruncate(2)`, continuing after EINTR.
+pub fn set_length(fd: RawFd, length: u64) -> Outcome<()> {
+    loop {
+        // SAFETY: a plain system call, which checks the descriptor and the length.
+        if unsafe { libc::ftruncate(fd, length as i64) } == 0 {
+            return Ok(());
+        }
+        match errno() {
+            libc::EINTR => {}
+            errno => return Err(errno),
+        }
+    }
+}
+
 /// `fstat(2)`.
 pub fn stat(fd: RawFd) -> Outcome<libc::stat> {
     let mut stat = MaybeUninit::uninit();

@@ -114,19 +114,10 @@ fn aligned_position(fd: RawFd) -> Result<u64> {
 /// Cuts or grows a file.
 pub fn set_length(fd: RawFd, length: u64) -> Result<()> {
     let mut quiet = QuietSignals::new().map_err(io)?;
-    loop {
-        // SAFETY: a plain system call, which checks the descriptor and the length.
-        if unsafe { libc::ftruncate(fd, length as i64) } == 0 {
-            return Ok(());
-        }
-        match errno() {
-            libc::EINTR => {}
-            errno => {
-                quiet.note(errno);
-                return Err(io(errno));
-            }
-        }
-    }
+    file::set_length(fd, length).map_err(|errno| {
+        quiet.note(errno);
+        io(errno)
+    })
 }
 
 /// Waits until what was written is on its disk.
