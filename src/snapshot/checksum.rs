@@ -7,7 +7,7 @@
 
 use super::fold::Piece;
 use super::metadata::CHUNK_SIZE;
-use crate::alloc::vec_of;
+use crate::alloc::zeros;
 use crate::error::Result;
 use crate::region::MemoryRegion;
 use crate::volatile;
@@ -50,9 +50,7 @@ pub fn checksum_of_guest(
 
 /// Private memory for one chunk, or for several small ones.
 pub fn chunk_buffer() -> Result<Vec<u8>> {
-    let mut buffer = vec_of(CHUNK_SIZE as usize)?;
-    buffer.resize(CHUNK_SIZE as usize, 0);
-    Ok(buffer)
+    zeros(CHUNK_SIZE as usize)
 }
 
 #[cfg(test)]

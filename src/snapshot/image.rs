@@ -6,7 +6,7 @@ use super::checksum::checksum;
 use super::metadata::{Layout, MAX_TEXT, Metadata};
 use super::parse;
 use crate::address::is_aligned;
-use crate::alloc::vec_of;
+use crate::alloc::zeros;
 use crate::error::{Error, Result};
 use crate::file;
 use std::ffi::CStr;
@@ -94,8 +94,7 @@ impl Image {
         let mut bytes = [0; TRAILER_SIZE];
         read_exact(&fd, trailer_at.ok_or(NO_IMAGE)?, &mut bytes)?;
         let trailer = Trailer::parse(&bytes, size)?;
-        let mut text: Vec<u8> = vec_of(trailer.len as usize)?;
-        text.resize(trailer.len as usize, 0);
+        let mut text = zeros(trailer.len as usize)?;
         read_exact(&fd, trailer.offset, &mut text)?;
         if checksum(&text) != trailer.checksum {
             return Err(NO_IMAGE);

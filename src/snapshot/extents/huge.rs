@@ -3,7 +3,7 @@
 
 use super::super::metadata::DataRange;
 use super::ranges::Found;
-use crate::alloc::vec_of;
+use crate::alloc::zeros;
 use crate::error::{Error, Result};
 use crate::file::pread_some;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -19,8 +19,7 @@ pub fn data(
     seen: &[DataRange],
     size: u64,
 ) -> Result<Vec<DataRange>> {
-    let mut buffer = vec_of(AT_ONCE)?;
-    buffer.resize(AT_ONCE, 0u8);
+    let mut buffer = zeros(AT_ONCE)?;
     let mut found = Found::default();
     let mut seen = seen.iter().peekable();
     for cover in covers {
