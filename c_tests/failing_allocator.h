@@ -3,9 +3,8 @@
 #ifndef FAILING_ALLOCATOR_H
 #define FAILING_ALLOCATOR_H
 
+#include "check.h"
 #include <errno.h>
-#include <stdbool.h>
-#include <stdlib.h>
 
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
 #define CAN_FAIL true
@@ -59,5 +58,13 @@ int posix_memalign(void **out, size_t alignment, size_t size)
     return 0;
 }
 #endif
+
+/* What is asked for meanwhile may be refused. */
+CHECK_UNUSED static void run_short_of_memory(void (*function)(void *), void *argument)
+{
+    __atomic_store_n(&armed, 1, __ATOMIC_SEQ_CST);
+    function(argument);
+    __atomic_store_n(&armed, 0, __ATOMIC_SEQ_CST);
+}
 
 #endif

@@ -19,8 +19,7 @@ static bool writes(const struct operation *op)
 /* Tries it with less room than it needs; true once there is enough. */
 static bool try_with(const struct operation *op, uint64_t room, int os_errno)
 {
-    int unused = 0;
-    const struct outcome outcome = try_operation(op, &unused);
+    const struct outcome outcome = try_operation(op, run_plainly, false);
     if (outcome.code == GUESTMEM_OK) return true;
     if (outcome.code != GUESTMEM_E_IO || outcome.os_errno != os_errno) {
         fprintf(stderr, "%s with room for %" PRIu64 " bytes: errno %d\n", op->name, room,

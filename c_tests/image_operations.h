@@ -7,6 +7,7 @@
 
 #include "host.h"
 #include "images.h"
+#include "trial.h"
 
 #define IMAGE "image" /* is of state 0; the live memory is in state 1 */
 
@@ -82,17 +83,26 @@ static void make_states(size_t dense)
     fill_random(states[1] + state_size - 0xd000, (size_t)PAGE, 72);
 }
 
+static bool is_hole(const uint8_t *page)
+{
+    static const uint8_t nothing[4096];
+    return memcmp(page, nothing, sizeof nothing) == 0;
+}
+
 /* Puts memory into a state; only what holds data is touched. */
 static void put_state(const struct guestmem *mem, size_t state)
 {
-    static const uint8_t nothing[4096];
-    size_t at = 0;
+    const uint8_t *bytes = states[state];
     for (size_t region = 0; region < 2; region++) {
-        struct guestmem_region_info info = info_of(mem, region);
-        CHECK_OK(guestmem_remove_range(mem, info.guest_addr, info.size));
-        for (size_t page = 0; page < info.size; page += PAGE, at += PAGE)
-            if (memcmp(states[state] + at, nothing, sizeof nothing) != 0)
-                memcpy((uint8_t *)info.host_addr + page, states[state] + at, sizeof nothing);
+        const struct guestmem_region_info info = info_of(mem, region);
+        size_t end;
+        for (size_t at = 0; at < info.size; at = end) {
+            const bool hole = is_hole(bytes + at);
+            for (end = at + PAGE; end < info.size && is_hole(bytes + end) == hole;) end += PAGE;
+            if (hole) CHECK_OK(guestmem_remove_range(mem, info.guest_addr + at, end - at));
+            else memcpy((uint8_t *)info.host_addr + at, bytes + at, end - at);
+        }
+        bytes += info.size;
     }
 }
 
@@ -160,14 +170,13 @@ static void before_operation(const struct operation *op)
 
 /* ---- one call ---- */
 
-struct outcome {
-    int code, os_errno, errno_after;
-    char *metadata;
-    struct guestmem *loaded;
-};
+/* What it gave. */
+static char *metadata;
+static struct guestmem *loaded;
 
-static int call_operation(const struct operation *op, struct outcome *outcome)
+static int call_operation(const void *operation)
 {
+    const struct operation *op = operation;
     const struct guestmem_snapshot_options snapshot = {op->flags, op->layout, op->threads, NULL,
                                                        NULL};
     const struct guestmem_restore_options restore = {op->flags, op->threads, 0, NULL, NULL};
@@ -176,72 +185,69 @@ static int call_operation(const struct operation *op, struct outcome *outcome)
     switch (op->kind) {
     case SAVE: return guestmem_save(live, IMAGE, &snapshot, sizeof snapshot);
     case SAVE_NEW: return guestmem_save(live, "new", &snapshot, sizeof snapshot);
-    case SNAPSHOT:
-        return guestmem_snapshot(live, target, &snapshot, sizeof snapshot, &outcome->metadata);
-    case LOAD: return guestmem_load(IMAGE, &load, sizeof load, &outcome->loaded);
+    case SNAPSHOT: return guestmem_snapshot(live, target, &snapshot, sizeof snapshot, &metadata);
+    case LOAD: return guestmem_load(IMAGE, &load, sizeof load, &loaded);
     case RESTORE_FILE: return guestmem_restore_file(live, IMAGE, &restore, sizeof restore);
     case RESTORE:
         return guestmem_restore(live, image->metadata, strlen(image->metadata), image->fd, &restore,
                                 sizeof restore);
-    default: return guestmem_image_metadata(IMAGE, &outcome->metadata);
+    default: return guestmem_image_metadata(IMAGE, &metadata);
     }
 }
 
-/* `armed` is set for as long as the call takes. */
-static struct outcome run_operation(const struct operation *op, int *armed)
+static struct outcome run_operation(const struct operation *op, runner *run)
 {
-    struct outcome outcome = {0, 0, 0, (char *)&outcome, (struct guestmem *)(uintptr_t)64};
-    errno = 4321;
-    __atomic_store_n(armed, 1, __ATOMIC_SEQ_CST);
-    outcome.code = call_operation(op, &outcome);
-    __atomic_store_n(armed, 0, __ATOMIC_SEQ_CST);
-    outcome.errno_after = errno;
-    if (outcome.code != GUESTMEM_OK) outcome.os_errno = last_error().os_errno;
-    if (op->kind != SNAPSHOT && op->kind != IMAGE_METADATA) outcome.metadata = NULL;
-    if (op->kind != LOAD) outcome.loaded = NULL;
+    struct outcome outcome;
+    /* what is not to be written to shows, and what is must be */
+    metadata = (char *)old_image.at, loaded = live;
+    outcome = outcome_of(run, call_operation, op);
+    if (op->kind != SNAPSHOT && op->kind != IMAGE_METADATA) metadata = NULL;
+    if (op->kind != LOAD) loaded = NULL;
     return outcome;
 }
 
 /* ---- what must hold after it ---- */
 
+static int64_t take_nothing(void *user, const void *bytes, size_t len)
+{
+    (void)user, (void)bytes, (void)len;
+    return -EPIPE;
+}
+
 static bool tainted(const struct guestmem *mem)
 {
-    char *metadata = NULL;
-    int fd = new_memfd(0), code = guestmem_snapshot(mem, fd, NULL, 0, &metadata);
-    CHECK(code == GUESTMEM_OK || code == GUESTMEM_E_TAINTED);
-    guestmem_free(metadata);
-    REQUIRE(close(fd) == 0);
+    char *none = NULL;
+    const int code = guestmem_snapshot_write(mem, take_nothing, NULL, NULL, 0, &none);
+    CHECK(code == GUESTMEM_E_IO || code == GUESTMEM_E_TAINTED);
     return code == GUESTMEM_E_TAINTED;
 }
 
-static void check_success(const struct operation *op, const struct outcome *outcome)
+static void check_success(const struct operation *op)
 {
-    struct guestmem *loaded;
+    struct guestmem *saved;
     switch (op->kind) {
     case SAVE:
     case SAVE_NEW:
-        loaded = load_with(op->kind == SAVE ? IMAGE : "new", 0);
-        CHECK(memory_is(loaded, states[1]) && memory_is(live, states[1]));
+        saved = load_with(op->kind == SAVE ? IMAGE : "new", GUESTMEM_LOAD_MAP | GUESTMEM_LOAD_VERIFY);
+        CHECK(memory_is(saved, states[1]) && memory_is(live, states[1]));
         CHECK_EQ(entries_in("."), entries + (op->kind == SAVE_NEW));
-        guestmem_unref(loaded);
+        guestmem_unref(saved);
         break;
     case SNAPSHOT:
         REQUIRE(lseek(target, 0, SEEK_SET) == 0);
-        CHECK_OK(guestmem_restore(spare, outcome->metadata, strlen(outcome->metadata), target, NULL,
-                                  0));
+        CHECK_OK(guestmem_restore(spare, metadata, strlen(metadata), target, NULL, 0));
         CHECK(memory_is(spare, states[1]) && memory_is(live, states[1]));
         break;
-    case LOAD: CHECK(memory_is(outcome->loaded, states[0])); break;
+    case LOAD: CHECK(memory_is(loaded, states[0])); break;
     case RESTORE_FILE:
     case RESTORE: CHECK(memory_is(live, states[0]) && !tainted(live)); break;
-    default: CHECK(memcmp(outcome->metadata, old_image.at + state_size,
-                          strlen(outcome->metadata)) == 0);
+    default: CHECK(memcmp(metadata, old_image.at + state_size, strlen(metadata)) == 0);
     }
 }
 
-static void check_failure(const struct operation *op, const struct outcome *outcome)
+static void check_failure(const struct operation *op)
 {
-    CHECK(outcome->metadata == NULL && outcome->loaded == NULL);
+    CHECK(metadata == NULL && loaded == NULL);
     if (op->kind == SAVE || op->kind == SAVE_NEW || op->kind == SNAPSHOT)
         CHECK(memory_is(live, states[1]));
     if ((op->kind == RESTORE || op->kind == RESTORE_FILE) && !memory_is(live, states[1]))
@@ -250,45 +256,62 @@ static void check_failure(const struct operation *op, const struct outcome *outc
     CHECK_EQ(entries_in("."), entries);
 }
 
-static void check_outcome(const struct operation *op, struct outcome *outcome)
+static void check_outcome(const struct operation *op, const struct outcome *outcome)
 {
-    CHECK_EQ(outcome->errno_after, 4321);
-    if (outcome->code == GUESTMEM_OK) check_success(op, outcome);
-    else check_failure(op, outcome);
-    guestmem_free(outcome->metadata);
-    guestmem_unref(outcome->loaded);
-    outcome->metadata = NULL, outcome->loaded = NULL;
+    if (outcome->code == GUESTMEM_OK) check_success(op);
+    else check_failure(op);
+    guestmem_free(metadata);
+    guestmem_unref(loaded);
+    metadata = NULL, loaded = NULL;
 }
 
 /* Once more, with nothing in the way. */
 static void check_retry(const struct operation *op)
 {
-    int unused = 0;
     struct outcome outcome;
     rewind_files();
-    outcome = run_operation(op, &unused);
+    outcome = run_operation(op, run_plainly);
     CHECK_CODE(outcome.code, GUESTMEM_OK);
     check_outcome(op, &outcome);
 }
 
-/* Runs it, fit to fail, between two looks at what the process holds. */
-static struct outcome try_operation(const struct operation *op, int *armed)
+/* What could not be removed. */
+static void remove_temporary_files(void)
+{
+    DIR *dir = opendir(".");
+    struct dirent *entry;
+    REQUIRE(dir != NULL);
+    while ((entry = readdir(dir)) != NULL)
+        if (strncmp(entry->d_name, ".guestmem-", 10) == 0) REQUIRE(remove(entry->d_name) == 0);
+    REQUIRE(closedir(dir) == 0);
+}
+
+/* Runs it between looks at what the process holds; `leaks` where what is to be undone may fail. */
+static struct outcome try_operation(const struct operation *op, runner *run, bool leaks)
 {
     struct outcome outcome;
     uint64_t fds, mappings, threads;
     before_operation(op);
     fds = host_fds(), mappings = mappings_but_heap(), threads = host_threads();
-    outcome = run_operation(op, armed);
-    if (outcome.loaded == NULL) {
+    outcome = run_operation(op, run);
+    if (loaded == NULL && !leaks) {
         CHECK_EQ(host_fds(), fds);
         CHECK_EQ(mappings_but_heap(), mappings);
     }
     /* one that has been joined may be on its way out of /proc for a moment */
     while (host_threads() > threads) (void)usleep(100);
+    if (leaks) remove_temporary_files();
     check_outcome(op, &outcome);
+    if (leaks) return outcome;
     CHECK_EQ(host_fds(), fds);
     CHECK_EQ(mappings_but_heap(), mappings);
     return outcome;
+}
+
+/* So that not everything is to be tried. */
+static bool takes_long(const struct operation *op)
+{
+    return op->threads != 0;
 }
 
 #endif

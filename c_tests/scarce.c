@@ -216,11 +216,11 @@ static int try_saving(const struct try *try)
     const struct operation *op = &operations[try->which - CALLS];
     struct outcome outcome;
     uint64_t fds;
-    int unused = 0, code;
+    int code;
     before_operation(op);
     fds = host_fds();
     set_limit(try->limit, try->more);
-    outcome = run_operation(op, &unused);
+    outcome = run_operation(op, run_plainly);
     code = outcome.code;
     check_message(code);
     lift_limit(try->limit);
@@ -294,7 +294,7 @@ static int add_beyond_what_may_be_locked(void *unused)
 
 int main(void)
 {
-    int ending, unused = 0;
+    int ending;
     if (fast()) SKIP("not under valgrind or a sanitizer");
     enter_folder(fast_parent(UINT64_C(1) << 28));
     prepare_calls();
@@ -305,7 +305,7 @@ int main(void)
         CHECK_OK(calls[i].call());
         guestmem_unref(made), made = NULL;
     }
-    for (size_t i = 0; i < OPERATIONS; i++) (void)try_operation(&operations[i], &unused);
+    for (size_t i = 0; i < OPERATIONS; i++) (void)try_operation(&operations[i], run_plainly, false);
     for (size_t i = 0; i < LIMITS; i++) {
         unsigned refused = 0;
         for (size_t which = 0; which < CALLS + OPERATIONS; which++)
