@@ -111,7 +111,8 @@ static bool inject_into(const struct operation *op)
     status = host_in_child(child, (void *)(uintptr_t)op);
     if (status == 77) SKIP("no seccomp filters that ask");
     if (status == 78) SKIP_PART("%s: this system cannot do it", op->name);
-    else if (status != 0) complain(op, "the child did not end well", 0), printf("%d\n", status);
+    else if (status < 0) complain(op, strsignal(-status), 0);
+    else CHECK_EQ(status, 0);
     printf("%s: %u calls, %u faults\n", op->name, shared->sites, shared->faults);
     return status != 78;
 }

@@ -292,6 +292,29 @@ static int add_beyond_what_may_be_locked(void *unused)
     return check_result();
 }
 
+/* No more may be locked than is: pages can be replaced all the same, and what is there then is locked. */
+static int replace_what_is_locked(void *unused)
+{
+    const struct rlimit limit = {2 * PAGE, 2 * PAGE};
+    struct guestmem_region_options options = backed_by(0, GUESTMEM_REGION_FD |
+                                                              GUESTMEM_REGION_PRIVATE);
+    struct guestmem *mem = NULL;
+    (void)unused;
+    check_failures = 0;
+    options.size = 2 * PAGE, options.fd = new_memfd(options.size);
+    CHECK_OK(guestmem_new_with_options(&options, 1, sizeof options, &mem));
+    if (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0) return 77;
+    if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0) return 77;
+    CHECK_OK(guestmem_set_memory_policy(mem, GUESTMEM_POLICY_LOCK_GUEST_MEMORY));
+    CHECK_OK(guestmem_write_u64(mem, PAGE, 1));
+    CHECK_OK(guestmem_remove_range(mem, PAGE, PAGE));
+    CHECK_EQ(*(uint64_t *)((uint8_t *)info_of(mem, 0).host_addr + PAGE), 0);
+    CHECK(host_vm_flag((uint8_t *)info_of(mem, 0).host_addr + PAGE, " lo ") == 1);
+    CHECK(host_vm_flag(info_of(mem, 0).host_addr, " lo ") == 1);
+    guestmem_unref(mem);
+    return check_result();
+}
+
 int main(void)
 {
     int ending;
@@ -313,9 +336,11 @@ int main(void)
         printf("%s: %u times too little\n", limits[i].name, refused);
         CHECK(refused > 10);
     }
-    ending = host_in_child(add_beyond_what_may_be_locked, NULL);
-    if (ending == 77) SKIP_PART("RLIMIT_MEMLOCK cannot be set");
-    else CHECK_EQ(ending, 0);
+    for (size_t i = 0; i < 2; i++) {
+        ending = host_in_child(i == 0 ? add_beyond_what_may_be_locked : replace_what_is_locked, NULL);
+        if (ending == 77) SKIP_PART("RLIMIT_MEMLOCK cannot be set");
+        else CHECK_EQ(ending, 0);
+    }
     finish_operations();
     finish_calls();
     return check_result();

@@ -113,7 +113,7 @@ static void check_retry(const struct operation *op)
 }
 
 /* So that not everything is to be tried. */
-static bool takes_long(const struct operation *op)
+CHECK_UNUSED static bool takes_long(const struct operation *op)
 {
     (void)op;
     return fast();

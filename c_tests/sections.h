@@ -289,14 +289,18 @@ static void transfer_finish(void)
 
 #define SPARE_ADDR UINT64_C(0x40000)
 
-static struct guestmem_region *spare; /* comes and goes */
+static struct guestmem_region *spare; /* a private file; comes and goes */
 
 static void manage_prepare(void)
 {
-    struct guestmem_region_options options = of_backing(0, 0);
-    options.guest_addr = SPARE_ADDR;
+    struct guestmem_region_options options;
+    memset(&options, 0, sizeof options);
+    options.guest_addr = SPARE_ADDR, options.size = PAGE;
+    options.flags = GUESTMEM_REGION_FD | GUESTMEM_REGION_PRIVATE;
+    options.fd = new_memfd(PAGE);
     world_new(&world);
     CHECK_OK(guestmem_region_new(&options, sizeof options, &spare));
+    REQUIRE(close(options.fd) == 0);
 }
 
 static void manage_finish(void)
@@ -333,6 +337,9 @@ static void manage_run(void)
     guestmem_free(json);
     CHECK_OK(guestmem_add_region(mem, spare));
     CHECK_OK(guestmem_write_u64(mem, SPARE_ADDR, 3));
+    CHECK_OK(guestmem_remove_range(mem, SPARE_ADDR, PAGE)); /* perhaps of locked pages */
+    CHECK_OK(guestmem_read_u64(mem, SPARE_ADDR, &value));
+    CHECK_EQ(value, 0);
     CHECK_OK(guestmem_remove_region(mem, SPARE_ADDR, &removed));
     CHECK(removed == spare && guestmem_generation(mem) == generation + 2);
     guestmem_region_unref(removed);
