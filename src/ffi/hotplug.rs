@@ -12,9 +12,8 @@
 
 use super::memory::guestmem;
 use super::region::guestmem_region;
-use super::{call, call_about, memory, required, set, slot, value_or};
-use crate::error::{About, Error};
-use crate::handle::Ref;
+use super::{call, call_about, memory, required, set, share, value_or};
+use crate::error::About;
 use crate::region::MemoryRegion;
 use std::ffi::c_int;
 use std::ptr::null_mut;
@@ -38,9 +37,7 @@ pub unsafe extern "C" fn guestmem_add_region(
     let about = About::default();
     call_about(&about, || {
         // SAFETY: the caller keeps to the manual for its handles.
-        let (mem, region) =
-            unsafe { (memory(mem)?, Ref::share_raw(slot::<_, MemoryRegion>(region))) };
-        let region = region.ok_or(Error::BadHandle)?;
+        let (mem, region) = unsafe { (memory(mem)?, share::<_, MemoryRegion>(region)?) };
         about.set(region.options().about());
         mem.add_region(region)
     })

@@ -7,12 +7,15 @@
 //! and read as zeros until written.
 
 use super::region::{NEEDED, guestmem_region, guestmem_region_options, options_in};
-use super::{array_in, call, call_about, print_no_panics, required, required_buffer, set, slot};
+use super::{
+    array_in, call_about, print_no_panics, required, required_buffer, set, share, share_out,
+    take_back,
+};
 use crate::alloc::vec_of;
 use crate::error::{About, Error, Result};
 use crate::handle::Ref;
 use crate::memory::GuestMemory;
-use crate::region::{MemoryRegion, RegionOptions};
+use crate::region::RegionOptions;
 use std::ffi::c_int;
 use std::ptr::null_mut;
 
@@ -145,10 +148,7 @@ pub unsafe extern "C" fn guestmem_from_regions(
     // SAFETY: the caller keeps to the manual for its pointers and handles.
     unsafe {
         create(out, |_| {
-            let shared = |region| -> Result<Ref<MemoryRegion>> {
-                Ref::share_raw(slot::<_, MemoryRegion>(region)).ok_or(Error::BadHandle)
-            };
-            let regions = array_in(regions, count, shared)?;
+            let regions = array_in(regions, count, |region| share(region))?;
             required(out)?;
             GuestMemory::from_regions(regions)
         })
@@ -162,15 +162,8 @@ pub unsafe extern "C" fn guestmem_from_regions(
 ///   it is NULL or no live memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_ref(mem: *mut guestmem) -> *mut guestmem {
-    let mut same = null_mut();
-    call(None, || {
-        // SAFETY: the caller keeps to the manual for its handle.
-        let shared =
-            unsafe { Ref::share_raw(slot::<_, GuestMemory>(mem)) }.ok_or(Error::BadHandle)?;
-        same = shared.into_raw().cast();
-        Ok(())
-    });
-    same
+    // SAFETY: the caller keeps to the manual for its handle.
+    unsafe { share_out::<_, GuestMemory>(mem) }
 }
 
 /// Gives a reference to a memory back. The last one unmaps every region that nothing else refers
@@ -179,15 +172,8 @@ pub unsafe extern "C" fn guestmem_ref(mem: *mut guestmem) -> *mut guestmem {
 /// @param mem  a memory; NULL does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_unref(mem: *mut guestmem) {
-    if mem.is_null() {
-        return;
-    }
-    call(None, || {
-        // SAFETY: the caller keeps to the manual for its handle.
-        let mem = unsafe { Ref::from_raw(slot::<_, GuestMemory>(mem)) }.ok_or(Error::BadHandle)?;
-        drop(mem);
-        Ok(())
-    });
+    // SAFETY: the caller keeps to the manual for its handle.
+    unsafe { take_back::<_, GuestMemory>(mem) }
 }
 
 /// Runs a constructor and hands its memory out.

@@ -118,11 +118,12 @@ pub mod view_value;
 
 use crate::alloc::vec_of;
 use crate::error::{self, About, Error, Failure, Result};
-use crate::handle::{Slot, lend};
+use crate::handle::{Pooled, Ref, lend};
 use crate::memory::GuestMemory;
 use memory::guestmem;
 use std::ffi::{c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::null_mut;
 use std::sync::Once;
 
 /// Runs what a C function does. No panic leaves it, `errno` stays as it was, and a failure becomes
@@ -224,12 +225,37 @@ fn print_no_panics() {
 #[inline(always)]
 unsafe fn memory<'a>(mem: *const guestmem) -> Result<&'a GuestMemory> {
     // SAFETY: passed on.
-    unsafe { lend(mem.cast::<Slot<GuestMemory>>()) }.ok_or(Error::BadHandle)
+    unsafe { lend(mem.cast()) }.ok_or(Error::BadHandle)
 }
 
-/// The slot that a handle points to, if it is one.
-fn slot<T, U>(handle: *mut T) -> *mut Slot<U> {
-    handle.cast()
+/// A further reference to the object behind a handle.
+///
+/// # Safety
+/// See [`lend`].
+unsafe fn share<H, T: Pooled>(handle: *mut H) -> Result<Ref<T>> {
+    // SAFETY: passed on.
+    unsafe { Ref::share_raw(handle.cast()) }.ok_or(Error::BadHandle)
+}
+
+/// As [`share`], for the caller to keep. The same handle, or NULL.
+///
+/// # Safety
+/// See [`lend`].
+unsafe fn share_out<H, T: Pooled>(handle: *mut H) -> *mut H {
+    // SAFETY: passed on.
+    value_or(null_mut(), || Ok(unsafe { share::<H, T>(handle)? }.into_raw().cast()))
+}
+
+/// Takes a reference of the caller's back; NULL is none.
+///
+/// # Safety
+/// See [`lend`].
+unsafe fn take_back<H, T: Pooled>(handle: *mut H) {
+    if !handle.is_null() {
+        // SAFETY: passed on.
+        let back = || unsafe { Ref::<T>::from_raw(handle.cast()) }.map(drop);
+        call(None, || back().ok_or(Error::BadHandle));
+    }
 }
 
 /// Sets an output that may be NULL.

@@ -4,11 +4,10 @@
 //! A region is reference-counted by itself and may be in several memories at once.
 
 use super::{
-    Plain, call, call_about, known_flags, print_no_panics, required, set, slot, struct_in,
+    Plain, call_about, known_flags, print_no_panics, required, set, share_out, struct_in, take_back,
 };
 use crate::address::fits;
 use crate::error::{About, Error, Result};
-use crate::handle::Ref;
 use crate::proc;
 use crate::region::{CallerMemory, MemoryRegion, RegionOptions, Source};
 use std::ffi::{c_int, c_void};
@@ -235,15 +234,8 @@ pub unsafe extern "C" fn guestmem_region_new(
 ///   it is NULL or no live region.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_region_ref(region: *mut guestmem_region) -> *mut guestmem_region {
-    let mut same = null_mut();
-    call(None, || {
-        // SAFETY: the caller keeps to the manual for its handle.
-        let shared =
-            unsafe { Ref::share_raw(slot::<_, MemoryRegion>(region)) }.ok_or(Error::BadHandle)?;
-        same = shared.into_raw().cast();
-        Ok(())
-    });
-    same
+    // SAFETY: the caller keeps to the manual for its handle.
+    unsafe { share_out::<_, MemoryRegion>(region) }
 }
 
 /// Gives a reference to a region back. The last one, in memories too, unmaps it. Any thread.
@@ -251,14 +243,6 @@ pub unsafe extern "C" fn guestmem_region_ref(region: *mut guestmem_region) -> *m
 /// @param region  a region; NULL does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_region_unref(region: *mut guestmem_region) {
-    if region.is_null() {
-        return;
-    }
-    call(None, || {
-        // SAFETY: the caller keeps to the manual for its handle.
-        let region =
-            unsafe { Ref::from_raw(slot::<_, MemoryRegion>(region)) }.ok_or(Error::BadHandle)?;
-        drop(region);
-        Ok(())
-    });
+    // SAFETY: the caller keeps to the manual for its handle.
+    unsafe { take_back::<_, MemoryRegion>(region) }
 }
