@@ -7,7 +7,7 @@
 
 use super::memory::guestmem;
 use super::status::GUESTMEM_OK;
-use super::{call_in_memory, memory, required, required_buffer, set};
+use super::{call_in_memory, host_to_read, host_to_write, memory, required, required_buffer, set};
 use crate::error::Result;
 use crate::memory::GuestMemory;
 use crate::volatile::{self, object_width};
@@ -34,15 +34,15 @@ pub unsafe extern "C" fn guestmem_read(
 ) -> c_int {
     // SAFETY: as for `reading`; `done` can be written where it is not NULL.
     unsafe {
-        if !done.is_null()
-            && let Some(host) = host_to_read(mem, addr, buf, len)
-        {
-            done.write(len);
-            return volatile::copy_from_guest(buf.cast(), host, len);
+        match host_to_read(mem, addr, len as u64) {
+            Some(host) if !buf.is_null() && !done.is_null() => {
+                done.write(len);
+                volatile::copy_from_guest(buf.cast(), host, len)
+            }
+            _ => whole_way_counting(mem, addr, buf, len, done, |mem, addr, buf, len| {
+                mem.read(addr, buf, len)
+            }),
         }
-        whole_way_counting(mem, addr, buf, len, done, |mem, addr, buf, len| {
-            mem.read(addr, buf, len)
-        })
     }
 }
 
@@ -68,16 +68,15 @@ pub unsafe extern "C" fn guestmem_write(
 ) -> c_int {
     // SAFETY: as for `writing`; `done` can be written where it is not NULL.
     unsafe {
-        if !done.is_null()
-            && let Some(host) = host_to_write(mem, addr, buf, len)
-        {
-            done.write(len);
-            return volatile::copy_to_guest(host, buf.cast(), len);
+        match host_to_write(mem, addr, len as u64) {
+            Some(host) if !buf.is_null() && !done.is_null() => {
+                done.write(len);
+                volatile::copy_to_guest(host, buf.cast(), len)
+            }
+            _ => whole_way_counting(mem, addr, buf.cast_mut(), len, done, |mem, addr, buf, len| {
+                mem.write(addr, buf, len)
+            }),
         }
-        let buf = buf.cast_mut();
-        whole_way_counting(mem, addr, buf, len, done, |mem, addr, buf, len| {
-            mem.write(addr, buf, len)
-        })
     }
 }
 
@@ -242,13 +241,15 @@ pub unsafe extern "C" fn guestmem_read_obj_volatile(
 ) -> c_int {
     // SAFETY: as for `reading`.
     unsafe {
-        if addr.is_multiple_of(object_width(size) as u64)
-            && let Some(host) = host_to_read(mem, addr, obj, size)
-        {
-            volatile::read_object(obj.cast(), host, size);
-            return GUESTMEM_OK;
+        match host_to_read(mem, addr, size as u64) {
+            Some(host) if !obj.is_null() && addr.is_multiple_of(object_width(size) as u64) => {
+                volatile::read_object(obj.cast(), host, size);
+                GUESTMEM_OK
+            }
+            _ => whole_way(mem, addr, obj, size, |mem, addr, obj, size| {
+                mem.read_object(addr, obj, size)
+            }),
         }
-        whole_way(mem, addr, obj, size, |mem, addr, obj, size| mem.read_object(addr, obj, size))
     }
 }
 
@@ -275,15 +276,15 @@ pub unsafe extern "C" fn guestmem_write_obj_volatile(
 ) -> c_int {
     // SAFETY: as for `writing`.
     unsafe {
-        if addr.is_multiple_of(object_width(size) as u64)
-            && let Some(host) = host_to_write(mem, addr, obj, size)
-        {
-            volatile::write_object(host, obj.cast(), size);
-            return GUESTMEM_OK;
+        match host_to_write(mem, addr, size as u64) {
+            Some(host) if !obj.is_null() && addr.is_multiple_of(object_width(size) as u64) => {
+                volatile::write_object(host, obj.cast(), size);
+                GUESTMEM_OK
+            }
+            _ => whole_way(mem, addr, obj.cast_mut(), size, |mem, addr, obj, size| {
+                mem.write_object(addr, obj, size)
+            }),
         }
-        whole_way(mem, addr, obj.cast_mut(), size, |mem, addr, obj, size| {
-            mem.write_object(addr, obj, size)
-        })
     }
 }
 
@@ -301,9 +302,9 @@ unsafe fn reading(
 ) -> c_int {
     // SAFETY: `len` bytes are in the mapping, by the map, and in the caller's buffer.
     unsafe {
-        match host_to_read(mem, addr, buf, len) {
-            Some(host) => volatile::copy_from_guest(buf.cast(), host, len),
-            None => whole_way(mem, addr, buf, len, access),
+        match host_to_read(mem, addr, len as u64) {
+            Some(host) if !buf.is_null() => volatile::copy_from_guest(buf.cast(), host, len),
+            _ => whole_way(mem, addr, buf, len, access),
         }
     }
 }
@@ -322,45 +323,11 @@ unsafe fn writing(
 ) -> c_int {
     // SAFETY: `len` bytes are in the mapping, by the map, and in the caller's buffer.
     unsafe {
-        match host_to_write(mem, addr, buf, len) {
-            Some(host) => volatile::copy_to_guest(host, buf.cast(), len),
-            None => whole_way(mem, addr, buf.cast_mut(), len, access),
+        match host_to_write(mem, addr, len as u64) {
+            Some(host) if !buf.is_null() => volatile::copy_to_guest(host, buf.cast(), len),
+            _ => whole_way(mem, addr, buf.cast_mut(), len, access),
         }
     }
-}
-
-/// Where one region holds all bytes, by the flat map, and there is a buffer: their host address.
-///
-/// # Safety
-/// As the functions that use it.
-#[inline(always)]
-unsafe fn host_to_read(
-    mem: *const guestmem,
-    addr: u64,
-    buf: *const c_void,
-    len: usize,
-) -> Option<*mut u8> {
-    required(buf).ok()?;
-    // SAFETY: the caller keeps to the manual for its handle.
-    let mem = unsafe { memory(mem).ok()? };
-    mem.table().flat().readable(addr, len as u64)
-}
-
-/// As [`host_to_read`], to write.
-///
-/// # Safety
-/// As the functions that use it.
-#[inline(always)]
-unsafe fn host_to_write(
-    mem: *const guestmem,
-    addr: u64,
-    buf: *const c_void,
-    len: usize,
-) -> Option<*mut u8> {
-    required(buf).ok()?;
-    // SAFETY: the caller keeps to the manual for its handle.
-    let mem = unsafe { memory(mem).ok()? };
-    mem.table().flat().writable(addr, len as u64)
 }
 
 // What the copies return is what a C function returns for them.

@@ -7,7 +7,7 @@ use super::status::GUESTMEM_OK;
 use super::value::{
     GUESTMEM_ACQ_REL, GUESTMEM_ACQUIRE, GUESTMEM_RELAXED, GUESTMEM_RELEASE, GUESTMEM_SEQ_CST,
 };
-use super::{call_in_memory, memory, required, set};
+use super::{call_in_memory, host_to_read, host_to_write, memory, required, set};
 use crate::error::{Error, Result};
 use crate::memory::GuestMemory;
 use crate::volatile::{LoadOrder, StoreOrder, Word};
@@ -22,7 +22,7 @@ pub(super) unsafe fn read<W: Word + Default>(
 ) -> c_int {
     // SAFETY: the map tells that the bytes are there; `out` can be written unless NULL.
     unsafe {
-        if let Some(host) = host_to_read::<W>(mem, addr)
+        if let Some(host) = word_to_read::<W>(mem, addr)
             && !out.is_null()
         {
             out.write(W::load(host));
@@ -36,7 +36,7 @@ pub(super) unsafe fn read<W: Word + Default>(
 pub(super) unsafe fn write<W: Word>(mem: *const guestmem, addr: u64, value: W) -> c_int {
     // SAFETY: the map tells that the bytes are there.
     unsafe {
-        if let Some(host) = host_to_write::<W>(mem, addr) {
+        if let Some(host) = word_to_write::<W>(mem, addr) {
             W::store(host, value);
             return GUESTMEM_OK;
         }
@@ -53,7 +53,7 @@ pub(super) unsafe fn read_volatile<W: Word + Default>(
 ) -> c_int {
     // SAFETY: as in `read`.
     unsafe {
-        if let Some(host) = host_to_read::<W>(mem, addr)
+        if let Some(host) = word_to_read::<W>(mem, addr)
             && host.is_aligned()
             && !out.is_null()
         {
@@ -68,7 +68,7 @@ pub(super) unsafe fn read_volatile<W: Word + Default>(
 pub(super) unsafe fn write_volatile<W: Word>(mem: *const guestmem, addr: u64, value: W) -> c_int {
     // SAFETY: as in `write`.
     unsafe {
-        if let Some(host) = host_to_write::<W>(mem, addr)
+        if let Some(host) = word_to_write::<W>(mem, addr)
             && host.is_aligned()
         {
             W::store(host, value);
@@ -88,7 +88,7 @@ pub(super) unsafe fn load<W: Word + Default>(
 ) -> c_int {
     // SAFETY: as in `read`.
     unsafe {
-        if let Some(host) = host_to_read::<W>(mem, addr)
+        if let Some(host) = word_to_read::<W>(mem, addr)
             && host.is_aligned()
             && !out.is_null()
             && let Some(order) = load_order(order)
@@ -111,7 +111,7 @@ pub(super) unsafe fn store<W: Word>(
 ) -> c_int {
     // SAFETY: as in `write`.
     unsafe {
-        if let Some(host) = host_to_write::<W>(mem, addr)
+        if let Some(host) = word_to_write::<W>(mem, addr)
             && host.is_aligned()
             && let Some(order) = store_order(order)
         {
@@ -137,7 +137,7 @@ pub(super) unsafe fn compare_exchange<W: Word>(
 ) -> c_int {
     // SAFETY: as in `write`; `expected` can be read and written unless NULL.
     unsafe {
-        if let Some(host) = host_to_write::<W>(mem, addr)
+        if let Some(host) = word_to_write::<W>(mem, addr)
             && host.is_aligned()
             && !expected.is_null()
             && let Some(order) = any_order(order)
@@ -195,17 +195,15 @@ unsafe fn output<W: Word + Default>(
 }
 
 #[inline(always)]
-unsafe fn host_to_read<W: Word>(mem: *const guestmem, addr: u64) -> Option<*mut W> {
+unsafe fn word_to_read<W: Word>(mem: *const guestmem, addr: u64) -> Option<*mut W> {
     // SAFETY: the caller keeps to the manual for its handle.
-    let mem = unsafe { memory(mem).ok()? };
-    Some(mem.table().flat().readable(addr, size_of::<W>() as u64)?.cast())
+    unsafe { host_to_read(mem, addr, size_of::<W>() as u64) }.map(|host| host.cast())
 }
 
 #[inline(always)]
-unsafe fn host_to_write<W: Word>(mem: *const guestmem, addr: u64) -> Option<*mut W> {
+unsafe fn word_to_write<W: Word>(mem: *const guestmem, addr: u64) -> Option<*mut W> {
     // SAFETY: the caller keeps to the manual for its handle.
-    let mem = unsafe { memory(mem).ok()? };
-    Some(mem.table().flat().writable(addr, size_of::<W>() as u64)?.cast())
+    unsafe { host_to_write(mem, addr, size_of::<W>() as u64) }.map(|host| host.cast())
 }
 
 fn about<W>(addr: u64) -> Option<(u64, u64)> {

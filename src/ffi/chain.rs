@@ -5,7 +5,7 @@
 use super::memory::{guestmem, guestmem_range};
 use super::slice::guestmem_slice;
 use super::status::GUESTMEM_OK;
-use super::{call_about, memory, required, required_buffer, set};
+use super::{call_about, host_to_read, memory, required, required_buffer, set};
 use crate::error::{About, Error, Result};
 use crate::table::Table;
 use crate::volatile::VolatileSlice;
@@ -28,15 +28,13 @@ pub(super) unsafe fn single(
     cap: usize,
     count: *mut usize,
 ) -> Option<()> {
-    // SAFETY: passed on.
-    let table = unsafe { memory(mem) }.ok()?.table();
     if range.is_null() || out.is_null() || cap == 0 || count.is_null() {
         return None;
     }
     // SAFETY: by contract.
     unsafe {
         let range = range.read_unaligned();
-        let addr = table.flat().readable(range.guest_addr, range.size)?.cast();
+        let addr = host_to_read(mem, range.guest_addr, range.size)?.cast();
         out.write(guestmem_slice { addr, len: range.size as usize });
         count.write(1);
     }

@@ -228,6 +228,27 @@ unsafe fn memory<'a>(mem: *const guestmem) -> Result<&'a GuestMemory> {
     unsafe { lend(mem.cast()) }.ok_or(Error::BadHandle)
 }
 
+/// The host address of `len` bytes to read, where the flat map knows that one region of a live
+/// memory holds them. `None` also for no bytes.
+///
+/// # Safety
+/// See [`lend`].
+#[inline(always)]
+unsafe fn host_to_read(mem: *const guestmem, addr: u64, len: u64) -> Option<*mut u8> {
+    // SAFETY: passed on.
+    unsafe { memory(mem) }.ok()?.table().flat().readable(addr, len)
+}
+
+/// As [`host_to_read`], to write.
+///
+/// # Safety
+/// See [`lend`].
+#[inline(always)]
+unsafe fn host_to_write(mem: *const guestmem, addr: u64, len: u64) -> Option<*mut u8> {
+    // SAFETY: passed on.
+    unsafe { memory(mem) }.ok()?.table().flat().writable(addr, len)
+}
+
 /// A further reference to the object behind a handle.
 ///
 /// # Safety

@@ -9,7 +9,7 @@ use super::chain::{any_chain, chain, single};
 use super::memory::{guestmem, guestmem_range};
 use super::slice::guestmem_slice;
 use super::status::GUESTMEM_OK;
-use super::{call, call_in_memory, memory, required, set};
+use super::{call, call_in_memory, host_to_read, memory, required, set};
 use crate::error::About;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
@@ -31,7 +31,7 @@ pub unsafe extern "C" fn guestmem_get_host_address(
     out: *mut *mut c_void,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { translate_one(mem, addr, 1, out) }
+    unsafe { in_one_region(mem, addr, 1, out, null_mut(), |host| host.cast()) }
 }
 
 /// Translates a range within one region. Read-only regions too: the pointer must not be written
@@ -55,34 +55,36 @@ pub unsafe extern "C" fn guestmem_get_host_address_range(
     out: *mut *mut c_void,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { translate_one(mem, addr, size, out) }
+    unsafe { in_one_region(mem, addr, size, out, null_mut(), |host| host.cast()) }
 }
 
-/// The flat map's answer, or the whole way.
+/// What is `made` of the host address of `size` bytes, `nothing` on failure: the flat map's answer, or
+/// the whole way.
 ///
 /// # Safety
 /// `out` is NULL or can be written; for `mem` see `lend`.
 #[inline(always)]
-unsafe fn translate_one(
+unsafe fn in_one_region<T>(
     mem: *const guestmem,
     addr: u64,
     size: u64,
-    out: *mut *mut c_void,
+    out: *mut T,
+    nothing: T,
+    made: impl Fn(*mut u8) -> T,
 ) -> c_int {
     // SAFETY: by contract.
     unsafe {
-        if let Ok(mem) = memory(mem)
-            && let Some(host) = mem.table().flat().readable(addr, size)
+        if let Some(host) = host_to_read(mem, addr, size)
             && !out.is_null()
         {
-            out.write(host.cast());
+            out.write(made(host));
             return GUESTMEM_OK;
         }
-        set(out, null_mut());
+        set(out, nothing);
         call_in_memory(Some((addr, size)), move || {
             let mem = memory(mem)?;
             required(out)?;
-            out.write(mem.table().readable(addr, size)?.cast());
+            out.write(made(mem.table().readable(addr, size)?));
             Ok(())
         })
     }
@@ -229,24 +231,10 @@ pub unsafe extern "C" fn guestmem_get_slice(
     len: usize,
     out: *mut guestmem_slice,
 ) -> c_int {
+    let nothing = guestmem_slice { addr: null_mut(), len: 0 };
+    let made = move |host: *mut u8| guestmem_slice { addr: host.cast(), len };
     // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe {
-        if let Ok(mem) = memory(mem)
-            && let Some(host) = mem.table().flat().readable(addr, len as u64)
-            && !out.is_null()
-        {
-            out.write(guestmem_slice { addr: host.cast(), len });
-            return GUESTMEM_OK;
-        }
-        set(out, guestmem_slice { addr: null_mut(), len: 0 });
-        call_in_memory(Some((addr, len as u64)), move || {
-            let mem = memory(mem)?;
-            required(out)?;
-            let host = mem.table().readable(addr, len as u64)?;
-            out.write(guestmem_slice { addr: host.cast(), len });
-            Ok(())
-        })
-    }
+    unsafe { in_one_region(mem, addr, len as u64, out, nothing, made) }
 }
 
 /// Translates a range that may run on through regions that touch: DMA-level. Read-only regions too:
