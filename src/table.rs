@@ -169,6 +169,17 @@ impl Table {
 
     /// The host address of `len` bytes, at least one, to read in one region.
     pub fn readable(&self, addr: u64, len: u64) -> Result<*mut u8> {
+        Ok(self.holder(addr, len)?.host_at(addr))
+    }
+
+    /// As [`Table::readable`], to write.
+    pub fn writable(&self, addr: u64, len: u64) -> Result<*mut u8> {
+        let entry = self.holder(addr, len)?;
+        if entry.read_only { Err(Error::ReadOnly) } else { Ok(entry.host_at(addr)) }
+    }
+
+    /// The region that holds `len` bytes, at least one.
+    fn holder(&self, addr: u64, len: u64) -> Result<&Entry> {
         let entry = self.find(addr)?;
         if len == 0 {
             return Err(Error::InvalidSize);
@@ -176,13 +187,7 @@ impl Table {
         if !entry.range.holds(addr, len) {
             return Err(Error::InvalidRange);
         }
-        Ok(entry.host_at(addr))
-    }
-
-    /// As [`Table::readable`], to write.
-    pub fn writable(&self, addr: u64, len: u64) -> Result<*mut u8> {
-        let host = self.readable(addr, len)?;
-        if self.find(addr)?.read_only { Err(Error::ReadOnly) } else { Ok(host) }
+        Ok(entry)
     }
 
     /// The bytes from `addr` to the end of its region, of which `len` are wanted. No bytes may also
