@@ -132,6 +132,60 @@ static void check_taint_stays_with_its_region(void)
     guestmem_unref(whole);
 }
 
+/* Gives half of the data and then nothing, but restores all of it elsewhere in between. */
+struct failing {
+    struct stream stream, again;
+    struct guestmem *elsewhere;
+    const char *metadata;
+};
+
+static int64_t read_and_restore(void *user, void *buf, size_t len)
+{
+    struct failing *self = user;
+    if (self->stream.at >= self->stream.answer_at && self->again.at == 0)
+        CHECK_OK(guestmem_restore_read(self->elsewhere, self->metadata, strlen(self->metadata),
+                                       stream_read, &self->again, NULL, 0));
+    return stream_read(&self->stream, buf, len);
+}
+
+/* Another restore into the same regions that succeeds meanwhile does not excuse one that fails. */
+static void check_taint_is_not_lost(bool same_memory)
+{
+    struct guestmem *whole = memory_with_data(1), *broken = memory_with_data(2), *other;
+    struct failing failing;
+    char *metadata = NULL;
+    if (same_memory) {
+        REQUIRE(guestmem_ref(broken) == broken);
+        other = broken;
+    } else {
+        struct guestmem_region *regions[2];
+        for (size_t i = 0; i < 2; i++) regions[i] = take_out(broken, data_ranges[i].guest_addr);
+        REQUIRE(guestmem_from_regions(regions, 2, &other) == GUESTMEM_OK);
+        for (size_t i = 0; i < 2; i++) {
+            CHECK_OK(guestmem_add_region(broken, regions[i]));
+            guestmem_region_unref(regions[i]);
+        }
+    }
+    stream_new(&failing.stream, 0x500000);
+    CHECK_OK(guestmem_snapshot_write(whole, stream_write, &failing.stream, NULL, 0, &metadata));
+    failing.stream.at = 0;
+    failing.again = failing.stream;
+    failing.stream.answer = -EIO, failing.stream.answer_at = 0x200000;
+    failing.elsewhere = other, failing.metadata = metadata;
+    CHECK_CODE(guestmem_restore_read(broken, metadata, strlen(metadata), read_and_restore, &failing,
+                                     NULL, 0),
+               GUESTMEM_E_IO);
+    CHECK(failing.again.at == failing.again.len);
+    CHECK(is_tainted(broken) && is_tainted(other));
+    CHECK_OK(restore_bytes(other, metadata, failing.again.bytes, failing.again.len));
+    CHECK(!is_tainted(broken));
+    guestmem_free(metadata);
+    free(failing.stream.bytes);
+    guestmem_unref(other);
+    guestmem_unref(broken);
+    guestmem_unref(whole);
+}
+
 /* ---- from other threads ---- */
 
 static struct guestmem *mem;
@@ -238,6 +292,8 @@ int main(void)
     check_snapshot_is_whole();
     check_restore_is_whole();
     check_taint_stays_with_its_region();
+    check_taint_is_not_lost(true);
+    check_taint_is_not_lost(false);
     race();
     return check_result();
 }

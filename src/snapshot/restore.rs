@@ -18,6 +18,7 @@ use crate::handle::Ref;
 use crate::memory::GuestMemory;
 use crate::region::{MemoryRegion, Source};
 use crate::volatile;
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -40,28 +41,16 @@ pub fn restore_from_fd(
     progress: Progress,
 ) -> Result<()> {
     let restore = Restore::new(mem, parse::parse(metadata)?)?;
-    let Some((position, end)) = bounds(fd)? else {
-        let mut read = |buffer: &mut [u8]| {
-            // SAFETY: the buffer is ours to write.
-            unsafe { read_some(fd, buffer.as_mut_ptr(), buffer.len()) }
-        };
-        return restore.read_stream(&mut read, options, progress);
-    };
-    let is_packed = restore.metadata.layout == Layout::Packed;
-    let start = if is_packed { position } else { 0 };
-    let (size, available) = (restore.metadata.extent(), end.saturating_sub(start));
-    if available < size {
-        return Err(Error::SnapshotShort { completed: 0 });
+    match bounds(fd)? {
+        Some(bounds) => restore.run(|restore| restore.read_part(fd, bounds, options, progress)),
+        None => {
+            let mut read = |buffer: &mut [u8]| {
+                // SAFETY: the buffer is ours to write.
+                unsafe { read_some(fd, buffer.as_mut_ptr(), buffer.len()) }
+            };
+            restore.run(|restore| restore.read_stream(&mut read, options, progress))
+        }
     }
-    if available > size && !options.more_follows {
-        return Err(Error::SnapshotLong);
-    }
-    restore.read_file(fd, start, options, progress)?;
-    if is_packed {
-        seek(fd, (start + size) as i64, libc::SEEK_SET)
-            .inspect_err(|_| restore.set_tainted(true))?;
-    }
-    Ok(())
 }
 
 /// Restores from what `read` gives.
@@ -73,7 +62,7 @@ pub fn restore_from(
     progress: Progress,
 ) -> Result<()> {
     let restore = Restore::new(mem, parse::parse(metadata)?)?;
-    restore.read_stream(read, options, progress)
+    restore.run(|restore| restore.read_stream(read, options, progress))
 }
 
 /// Restores from an image file.
@@ -84,7 +73,8 @@ pub fn restore_file(
     progress: Progress,
 ) -> Result<()> {
     let (fd, metadata) = Image::open(path)?.into_parts();
-    Restore::new(mem, metadata)?.read_file(fd.as_raw_fd(), 0, options, progress)
+    let restore = Restore::new(mem, metadata)?;
+    restore.run(|restore| restore.read_file(fd.as_raw_fd(), 0, options, progress))
 }
 
 /// Puts a chunk of data in its place in `regions`.
@@ -104,6 +94,8 @@ pub fn put(regions: Regions, chunk: Chunk, bytes: &[u8]) -> Result<()> {
 struct Restore {
     regions: Vec<Ref<MemoryRegion>>,
     metadata: Metadata,
+    /// Something was written, and not made empty again.
+    begun: Cell<bool>,
 }
 
 impl Restore {
@@ -113,7 +105,41 @@ impl Restore {
         if regions.iter().any(|region| region.is_read_only()) {
             return Err(Error::ReadOnly);
         }
-        Ok(Restore { regions, metadata })
+        Ok(Restore { regions, metadata, begun: Cell::new(false) })
+    }
+
+    /// What fails after the first write leaves the taint, also where another restore into the same
+    /// regions came to its end meanwhile.
+    fn run(self, work: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+        let result = work(&self);
+        if result.is_err() && self.begun.get() {
+            self.set_tainted(true);
+        }
+        result
+    }
+
+    /// Reads the part of a file that begins at the position, if packed, or is all of it.
+    fn read_part(
+        &self,
+        fd: RawFd,
+        (position, end): (u64, u64),
+        options: RestoreOptions,
+        progress: Progress,
+    ) -> Result<()> {
+        let is_packed = self.metadata.layout == Layout::Packed;
+        let start = if is_packed { position } else { 0 };
+        let (size, available) = (self.metadata.extent(), end.saturating_sub(start));
+        if available < size {
+            return Err(Error::SnapshotShort { completed: 0 });
+        }
+        if available > size && !options.more_follows {
+            return Err(Error::SnapshotLong);
+        }
+        self.read_file(fd, start, options, progress)?;
+        if is_packed {
+            seek(fd, (start + size) as i64, libc::SEEK_SET)?;
+        }
+        Ok(())
     }
 
     /// Checks all data of a file before it puts it in place, and then once more: the file may
@@ -128,7 +154,8 @@ impl Restore {
         let present = self.present(options.threads)?;
         let data = DataFile { fd, start, metadata: &self.metadata };
         let threads = batch::threads(options.threads, self.metadata.data_size());
-        let put = |chunk: Chunk, bytes: &[u8]| put(&self.regions, chunk, bytes);
+        let regions = &self.regions;
+        let put = |chunk: Chunk, bytes: &[u8]| put(regions, chunk, bytes);
         let mut put_all = || data.read(threads, &put, &mut *progress);
         if self.is_empty(&present) {
             return self.fill_empty(&mut put_all);
@@ -156,6 +183,7 @@ impl Restore {
     fn fill_empty(&self, put_all: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         let mut were_tainted = vec_of(self.regions.len())?;
         were_tainted.extend(self.regions.iter().map(|region| region.is_tainted()));
+        self.begun.set(true);
         self.set_tainted(true);
         match put_all() {
             Ok(()) => self.set_tainted(false),
@@ -165,6 +193,7 @@ impl Restore {
                     clear::clear(region, &[DataRange { start: 0, end: region.range().size() }])?;
                     region.set_tainted(was_tainted);
                 }
+                self.begun.set(false);
                 return Err(before_any_was_moved(error));
             }
         }
@@ -207,6 +236,7 @@ impl Restore {
     /// Makes holes where the snapshot has nothing: now rather than at the end, so that old and new
     /// data need not fit at once.
     fn begin(&self, stale: &[Vec<DataRange>]) -> Result<()> {
+        self.begun.set(true);
         self.set_tainted(true);
         let mut parts = self.regions.iter().zip(stale);
         parts.try_for_each(|(region, parts)| clear::clear(region, parts))
