@@ -272,6 +272,33 @@ static void at_rest(void)
     }
 }
 
+/* More references to a region given back than the program had: the memory's own is not among them. */
+static void given_back_too_often(void)
+{
+    struct guestmem_region_options options;
+    struct guestmem_region *region, *removed = NULL;
+    struct guestmem *mem;
+    uint64_t value = 0;
+    memset(&options, 0, sizeof options);
+    options.size = PAGE;
+    REQUIRE(guestmem_region_new(&options, sizeof options, &region) == GUESTMEM_OK);
+    REQUIRE(guestmem_from_regions(&region, 1, &mem) == GUESTMEM_OK);
+    for (size_t i = 0; i < 3; i++) {
+        guestmem_region_unref(region);
+        CHECK_CODE(guestmem_write_u64(mem, i, i), GUESTMEM_OK);
+    }
+    CHECK_EQ(last_error().code, GUESTMEM_E_BAD_HANDLE);
+    CHECK_OK(guestmem_remove_region(mem, 0, &removed));
+    CHECK(removed == region);
+    CHECK_OK(guestmem_add_region(mem, removed));
+    guestmem_region_unref(removed);
+    guestmem_region_unref(removed);
+    CHECK_OK(guestmem_read_u64(mem, 2, &value));
+    CHECK_EQ(value, 2);
+    guestmem_unref(mem);
+    CHECK(guestmem_region_ref(removed) == NULL);
+}
+
 int main(void)
 {
     static const struct guestmem_range range = { 0, 4096 };
@@ -312,6 +339,7 @@ int main(void)
     every_region_call((struct guestmem_region *)(void *)((char *)region + 8), region);
     anywhere(region);
     at_rest();
+    given_back_too_often();
 
     /* None of that has harmed what is alive. */
     CHECK_OK(guestmem_write_u64(mem, 8, 42));

@@ -15,9 +15,11 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Slots that are allocated at once, and that rest at least: so many objects are made before a stale
-/// handle can meet a new one in its slot.
-const SLOTS_AT_ONCE: usize = 64;
+/// Slots at rest at least: so many objects are made before a stale handle can meet a new one in its
+/// slot.
+const AT_REST: usize = 64;
+/// Slots that are allocated at once.
+const SLOTS_AT_ONCE: usize = 2 * AT_REST;
 
 /// Written over the tag at release.
 const RELEASED: u64 = 0x6465_7361_656c_6572; // "released"
@@ -35,6 +37,8 @@ pub trait Pooled: Sized + Send + Sync + 'static {
 pub struct Slot<T> {
     tag: AtomicU64,
     refs: AtomicUsize,
+    /// Those of `refs` that C owns: it cannot give back what is held here.
+    owned_by_c: AtomicUsize,
     next_free: AtomicPtr<Slot<T>>,
     value: UnsafeCell<MaybeUninit<T>>,
 }
@@ -75,7 +79,7 @@ impl<T: Pooled> Pool<T> {
 
     fn take(&self) -> Result<NonNull<Slot<T>>> {
         let mut free = self.lock();
-        if free.count <= SLOTS_AT_ONCE {
+        if free.count <= AT_REST {
             free.grow()?;
         }
         let slot = NonNull::new(free.first).ok_or(Error::Internal("the pool did not grow"))?;
@@ -133,6 +137,7 @@ impl<T> Slot<T> {
         Slot {
             tag: AtomicU64::new(RELEASED),
             refs: AtomicUsize::new(0),
+            owned_by_c: AtomicUsize::new(0),
             next_free: AtomicPtr::new(null_mut()),
             value: UnsafeCell::new(MaybeUninit::uninit()),
         }
@@ -183,16 +188,23 @@ impl<T: Pooled> Ref<T> {
 
     /// The handle for C, which owns the reference from now on.
     pub fn into_raw(self) -> *mut Slot<T> {
+        // SAFETY: slots are valid for ever.
+        unsafe { self.0.as_ref() }.owned_by_c.fetch_add(1, Ordering::Relaxed);
         std::mem::ManuallyDrop::new(self).0.as_ptr()
     }
 
-    /// Takes back the reference that a C handle owns, if it is a live handle.
+    /// Takes back a reference that C owns, if it is a live handle and C owns any.
     ///
     /// # Safety
     /// As for [`lend`]; the caller gives up its reference.
     pub unsafe fn from_raw(handle: *mut Slot<T>) -> Option<Self> {
         // SAFETY: passed on.
-        unsafe { lend(handle) }.and(NonNull::new(handle)).map(Ref)
+        unsafe { lend(handle) }?;
+        // SAFETY: the handle of a slot, which is valid for ever.
+        let owned = unsafe { &(*handle).owned_by_c };
+        let one_less = |count: usize| count.checked_sub(1);
+        owned.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).ok()?;
+        NonNull::new(handle).map(Ref)
     }
 
     /// A further reference to the object behind a C handle, if it is a live handle.
@@ -201,7 +213,8 @@ impl<T: Pooled> Ref<T> {
     /// As for [`lend`].
     pub unsafe fn share_raw(handle: *mut Slot<T>) -> Option<Self> {
         // SAFETY: passed on.
-        let borrowed = std::mem::ManuallyDrop::new(unsafe { Self::from_raw(handle) }?);
+        unsafe { lend(handle) }?;
+        let borrowed = std::mem::ManuallyDrop::new(Ref(NonNull::new(handle)?));
         Some(Ref::clone(&borrowed))
     }
 }
@@ -262,7 +275,7 @@ mod tests {
             let handle = Ref::new(Probe(7)).unwrap().into_raw();
             // SAFETY: slots are valid for ever; one reference is ours.
             drop(unsafe { Ref::from_raw(handle) }.unwrap());
-            let later: Vec<_> = (0..SLOTS_AT_ONCE).map(|n| Ref::new(Probe(n as u32))).collect();
+            let later: Vec<_> = (0..AT_REST).map(|n| Ref::new(Probe(n as u32))).collect();
             // SAFETY: as above.
             assert!(unsafe { lend(handle) }.is_none());
             assert_eq!(POOL.live(), held.len() + later.len());
@@ -279,6 +292,8 @@ mod tests {
             assert_eq!(lend(handle).map(|p| p.0), Some(7));
             let shared = Ref::share_raw(handle).unwrap();
             drop(Ref::from_raw(handle).unwrap());
+            // What is left is not C's.
+            assert!(Ref::from_raw(handle).is_none());
             assert_eq!((*shared).0, 7);
             drop(shared);
             assert!(lend(handle).is_none());

@@ -36,10 +36,11 @@
 //!
 //! Misuse
 //!   A handle whose last reference is gone, one of the other kind, NULL, or a pointer to other
-//!   readable memory gives GUESTMEM_E_BAD_HANDLE where a call gives a code; giving such a reference
-//!   back does nothing. The library cannot tell a released handle when 64 more of its kind have been
-//!   made since, nor one that another thread releases meanwhile, nor a copy of a handle's bytes. A
-//!   pointer that cannot be read faults.
+//!   readable memory gives GUESTMEM_E_BAD_HANDLE where a call gives a code. Giving back what such a
+//!   pointer does not have does nothing, nor does one reference more than the program was given,
+//!   also while memories hold the region. The library cannot tell whose reference is given back,
+//!   nor a released handle when 64 more of its kind have been made since, nor one that another
+//!   thread releases meanwhile, nor a copy of a handle's bytes. A pointer that cannot be read faults.
 //!
 //! Threads
 //!   Every function may be called from any thread at any time on the same handle, except the last
