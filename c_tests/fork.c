@@ -7,6 +7,7 @@
 #include "host.h"
 #include "snapshots.h"
 #include <pthread.h>
+#include <sched.h>
 
 enum { PAGES = 4 };
 #define SIZE (PAGES * PAGE)
@@ -180,6 +181,12 @@ static int live_in_child(struct subject *subject)
     return check_result();
 }
 
+static int live_as_the_first(struct subject *subject)
+{
+    REQUIRE(getpid() == 1);
+    return live_in_child(subject);
+}
+
 static void fork_and_keep(const struct kind *kind)
 {
     struct subject subject = subject_of(kind);
@@ -192,6 +199,31 @@ static void fork_and_keep(const struct kind *kind)
     CHECK_OK(guestmem_remove_range(subject.mem, 0, PAGE));
     CHECK_EQ(end_of(start(access_in_child, &subject)), -SIGSEGV);
     subject_free(&subject);
+}
+
+/* A child may have its parent's number, each in a namespace of its own: it is another process. */
+static int be_the_first(struct subject *unused)
+{
+    struct subject subject = subject_of(&kinds[0]);
+    (void)unused;
+    CHECK_OK(guestmem_set_memory_policy(subject.mem, GUESTMEM_POLICY_DONTFORK));
+    REQUIRE(getpid() == 1 && unshare(CLONE_NEWPID) == 0);
+    CHECK_EQ(end_of(start(live_as_the_first, &subject)), 0);
+    subject_free(&subject);
+    return check_result();
+}
+
+static int enter_namespace(struct subject *unused)
+{
+    if (unshare(CLONE_NEWPID) != 0) return 77;
+    return end_of(start(be_the_first, unused));
+}
+
+static void fork_with_the_same_number(void)
+{
+    const int ending = end_of(start(enter_namespace, NULL));
+    if (ending == 77) SKIP_PART("no namespaces of processes");
+    else CHECK_EQ(ending, 0);
 }
 
 /* ---- while other threads are in the library ---- */
@@ -266,6 +298,7 @@ int main(void)
         fork_and_keep(&kinds[i]);
         if (failures != check_failures) fprintf(stderr, "  with memory of kind %s\n", kinds[i].name);
     }
+    fork_with_the_same_number();
     /* what those had allocated is lost to a child, of which the tools complain */
     if (fast()) SKIP_PART("forking while threads use the library");
     else fork_among_threads();

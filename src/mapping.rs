@@ -6,8 +6,9 @@ use crate::error::{Error, Result, errno};
 use crate::parallel;
 use crate::proc;
 use crate::proc::page_size;
+use crate::process;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where a mapping is to lie: at a host address that agrees with `residue` modulo `align`.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +68,7 @@ pub struct Mapping {
     reserved: Option<(*mut u8, usize)>,
     protection: i32,
     /// The process whose children do not get it; 0 while they do.
-    kept_by: AtomicI32,
+    kept_by: AtomicU64,
 }
 
 // SAFETY: a mapping is a range of addresses. Its bytes are only touched through `volatile`, which
@@ -86,7 +87,7 @@ impl Mapping {
             size: size as usize,
             reserved: Some((base as *mut u8, reserved)),
             protection: protection(read_only),
-            kept_by: AtomicI32::new(0),
+            kept_by: AtomicU64::new(0),
         };
         mapping.map_in(content)?;
         mapping.dont_dump(0, size)?;
@@ -95,7 +96,7 @@ impl Mapping {
 
     /// The caller's memory, which stays the caller's to unmap.
     pub fn of_caller(host: *mut u8, size: u64, read_only: bool) -> Self {
-        let (size, protection, kept_by) = (size as usize, protection(read_only), AtomicI32::new(0));
+        let (size, protection, kept_by) = (size as usize, protection(read_only), AtomicU64::new(0));
         Mapping { host, size, reserved: None, protection, kept_by }
     }
 
@@ -139,7 +140,7 @@ impl Mapping {
 
     /// Zeros by themselves, to be put into another mapping.
     fn unguarded_zeros(size: usize, protection: i32) -> Result<Self> {
-        let (host, kept_by) = (map_anywhere(size, protection)?, AtomicI32::new(0));
+        let (host, kept_by) = (map_anywhere(size, protection)?, AtomicU64::new(0));
         let zeros = Mapping { host, size, reserved: Some((host, size)), protection, kept_by };
         zeros.dont_dump(0, zeros.size())?;
         Ok(zeros)
@@ -181,7 +182,7 @@ impl Mapping {
         match advice {
             Advice::HugePages => self.advise(offset, len, libc::MADV_HUGEPAGE, "MADV_HUGEPAGE"),
             Advice::DontFork => {
-                self.kept_by.store(this_process(), Ordering::Relaxed);
+                self.kept_by.store(process::identity()?, Ordering::Relaxed);
                 self.advise(offset, len, libc::MADV_DONTFORK, "MADV_DONTFORK")
             }
             Advice::Mergeable => self.advise(offset, len, libc::MADV_MERGEABLE, "MADV_MERGEABLE"),
@@ -330,11 +331,6 @@ impl Mapping {
     }
 }
 
-fn this_process() -> i32 {
-    // SAFETY: cannot fail.
-    unsafe { libc::getpid() }
-}
-
 fn protection(read_only: bool) -> i32 {
     if read_only { libc::PROT_READ } else { libc::PROT_READ | libc::PROT_WRITE }
 }
@@ -364,7 +360,7 @@ impl Shares {
 impl Drop for Mapping {
     fn drop(&mut self) {
         let kept_by = *self.kept_by.get_mut();
-        if kept_by != 0 && kept_by != this_process() {
+        if kept_by != 0 && process::identity() != Ok(kept_by) {
             // In a child, where it never was: what lies at its addresses is somebody else's.
             return;
         }

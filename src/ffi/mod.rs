@@ -54,7 +54,8 @@
 //!   stays its parent's. If no other thread was in the library at the fork it may call everything;
 //!   otherwise it may only access, translate, transfer, ask (not guestmem_describe()) and take or
 //!   give back references that are not the last. Of memory under GUESTMEM_POLICY_DONTFORK it may ask,
-//!   and release it, no more: other things may come to lie at its addresses.
+//!   and release it, no more: other things may come to lie at its addresses. Locks are not inherited:
+//!   memory under GUESTMEM_POLICY_LOCK_GUEST_MEMORY is locked in the process that asked for it.
 //!
 //! Zero length
 //!   Moving 0 bytes succeeds and does nothing when the address is in a region or one past its end.
