@@ -167,3 +167,36 @@ fn kind_of(region: &MemoryRegion) -> Result<MemoryKind> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file;
+    use crate::region::{RegionOptions, Source};
+    use std::os::fd::AsRawFd;
+    use std::sync::Barrier;
+
+    #[test]
+    fn pages_that_are_replaced_meanwhile_are_as_their_region() {
+        let page = page_size();
+        let fd = file::open(c"/proc/self/exe", libc::O_RDONLY).unwrap();
+        let source = Source::File { fd: fd.as_raw_fd(), offset: 0, private: true };
+        let options = RegionOptions { source, ..RegionOptions::plain(0, 2 * page) };
+        let region = MemoryRegion::new(&options).unwrap();
+        let start = region.host() as u64;
+        for _ in 0..300 {
+            let both = Barrier::new(2);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    both.wait();
+                    region.remove(0, page).unwrap();
+                });
+                both.wait();
+                region.apply(Advice::DontFork).unwrap();
+            });
+            let kept = proc::flagged_areas("dc").unwrap();
+            assert!(caller::covered(&kept, start, 2 * page));
+            region.take_back(Advice::DontFork);
+        }
+    }
+}
