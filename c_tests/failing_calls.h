@@ -123,7 +123,7 @@ static const struct call {
 /* What fails so often is not tried once more. */
 #define ENDLESS 10000u
 
-/* Those that wait, interrupted, are begun again as often as signals come; no other is for long. */
+/* Calls that wait are begun again when they are interrupted, as often as signals come; no other is. */
 CHECK_UNUSED static bool is_continued(const struct call *call)
 {
     for (size_t i = 0; i < ERRORS; i++)

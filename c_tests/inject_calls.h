@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Each system call of an operation is made to fail, each time that it is made and in each way. An
  * error code comes back, or the right result all the same; what must hold after the operation holds,
- * and once the call works again so does the operation. Then, from each time on, the call fails for
+ * and one that failed works once the call does. Then, from each time on, the call fails for
  * good, with what is told of things that pass: nothing is tried for ever, but calls that wait and are
  * interrupted, as programs do. Comes after a header of operations, which says what they are:
  * try_operation(), check_retry(), takes_long(). */
