@@ -25,16 +25,17 @@ pub fn describe(mem: &GuestMemory) -> Result<Vec<u8>> {
 }
 
 fn write_memory(text: &mut Text, mem: &GuestMemory) -> std::io::Result<()> {
-    let (end, size) = (mem.end_addr(), mem.size());
+    let table = mem.table();
+    let (end, size) = (table.end_addr(), table.size());
     write!(text, "{{\"end_addr\":{end},\"memory_size\":{size},\"policy\":[")?;
     let in_force = POLICIES.iter().filter(|(bit, _)| mem.policy() & bit != 0);
     for (index, (_, name)) in in_force.enumerate() {
         write!(text, "{}\"{name}\"", separator(index))?;
     }
-    write!(text, "],\"tainted\":{},\"regions\":[", mem.is_tainted())?;
+    write!(text, "],\"tainted\":{},\"regions\":[", table.is_tainted())?;
     let areas = proc::resident_areas().unwrap_or_default();
     let mut resident = 0;
-    for (index, entry) in mem.table().entries().iter().enumerate() {
+    for (index, entry) in table.entries().iter().enumerate() {
         text.write_all(separator(index).as_bytes())?;
         resident += write_region(text, entry.region(), &areas)?;
     }

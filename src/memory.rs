@@ -187,12 +187,12 @@ impl GuestMemory {
 
     /// The end of the highest region; 0 without regions.
     pub fn end_addr(&self) -> u64 {
-        self.table().entries().last().map_or(0, |entry| entry.range().end())
+        self.table().end_addr()
     }
 
     /// Bytes in all regions.
     pub fn size(&self) -> u64 {
-        self.table().entries().iter().map(|entry| entry.range().size()).sum()
+        self.table().size()
     }
 
     /// The number of regions.
@@ -207,9 +207,7 @@ impl GuestMemory {
 
     /// The region that holds `addr`, and the distance of `addr` from its start.
     pub fn find_region(&self, addr: u64) -> Result<(&MemoryRegion, u64)> {
-        let entry = self.table().find(addr)?;
-        let offset = entry.range().offset_of(addr).ok_or(Error::InvalidAddress)?;
-        Ok((entry.region(), offset))
+        self.table().find_region(addr)
     }
 
     /// `addr + offset`, if that lies in a region.
@@ -221,17 +219,14 @@ impl GuestMemory {
 
     /// The file behind `addr`, and where `addr` lies in it.
     pub fn file_at(&self, addr: u64) -> Result<(RawFd, u64)> {
-        let (region, offset) = self.find_region(addr)?;
-        match region.backing().file() {
-            Some((file, start)) => Ok((file.fd(), start + offset)),
-            None => Err(Error::Unsupported("the region has no file behind it")),
-        }
+        file_at(self.table(), addr)
     }
 
     /// The file behind the address `offset` bytes above the lowest region's start.
     pub fn file_at_offset(&self, offset: u64) -> Result<RawFd> {
-        let lowest = self.table().entries().first().ok_or(Error::InvalidAddress)?;
-        Ok(self.file_at(address::add(lowest.range().start(), offset)?)?.0)
+        let table = self.table();
+        let lowest = table.entries().first().ok_or(Error::InvalidAddress)?;
+        Ok(file_at(table, address::add(lowest.range().start(), offset)?)?.0)
     }
 
     /// Frees the pages of a range within one region; they read as zeros afterwards.
@@ -267,7 +262,7 @@ impl GuestMemory {
 
     /// True after a restore into a region of it failed half way.
     pub fn is_tainted(&self) -> bool {
-        self.table().entries().iter().any(|entry| entry.region().is_tainted())
+        self.table().is_tainted()
     }
 }
 
@@ -275,6 +270,14 @@ impl Drop for GuestMemory {
     fn drop(&mut self) {
         // Views look for the version in the slot for ever.
         self.table.retire();
+    }
+}
+
+fn file_at(table: &Table, addr: u64) -> Result<(RawFd, u64)> {
+    let (region, offset) = table.find_region(addr)?;
+    match region.backing().file() {
+        Some((file, start)) => Ok((file.fd(), start + offset)),
+        None => Err(Error::Unsupported("the region has no file behind it")),
     }
 }
 

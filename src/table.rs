@@ -161,10 +161,32 @@ impl Table {
         FlatMap { chunks: &self.chunks, shift: self.shift }
     }
 
+    /// The end of the highest region; 0 without regions.
+    pub fn end_addr(&self) -> u64 {
+        self.entries.last().map_or(0, |entry| entry.range.end())
+    }
+
+    /// Bytes in all regions.
+    pub fn size(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.range.size()).sum()
+    }
+
+    /// True after a restore into a region failed half way.
+    pub fn is_tainted(&self) -> bool {
+        self.entries.iter().any(|entry| entry.region().is_tainted())
+    }
+
     /// The region that holds `addr`.
     pub fn find(&self, addr: u64) -> Result<&Entry> {
         let index = self.index_of(addr).ok_or(Error::InvalidAddress)?;
         Ok(&self.entries[index])
+    }
+
+    /// The region that holds `addr`, and the distance of `addr` from its start.
+    pub fn find_region(&self, addr: u64) -> Result<(&MemoryRegion, u64)> {
+        let entry = self.find(addr)?;
+        let offset = entry.range.offset_of(addr).ok_or(Error::InvalidAddress)?;
+        Ok((entry.region(), offset))
     }
 
     /// The host address of `len` bytes, at least one, to read in one region.

@@ -124,67 +124,58 @@ pub(super) unsafe fn any_chain(
             required_buffer(ranges, n)?;
             required_buffer(out, cap)?;
             required(count)?;
-            let needed = count_slices(mem.table(), ranges, n, &about)?;
-            count.write(needed);
+            // The same for both passes, or a change in between would leave some of the slices.
+            let table = mem.table();
+            let mut needed = 0;
+            each_slice(table, ranges, n, &about, |_| {
+                needed += 1;
+                Ok(())
+            })?;
             if needed > cap {
+                count.write(needed);
                 return Err(Error::too_large("the array has no room for all slices"));
             }
-            let given = give_slices(mem.table(), ranges, n, out, needed);
-            count.write(*given.as_ref().unwrap_or(&0));
-            given.map(|_| ())
+            let mut given = 0;
+            each_slice(table, ranges, n, &about, |slice| {
+                if given == needed {
+                    return Err(Error::InvalidArgument("the ranges changed during the call"));
+                }
+                out.add(given).write(guestmem_slice::of(slice));
+                given += 1;
+                Ok(())
+            })?;
+            count.write(given);
+            Ok(())
         }
     })
 }
 
-/// `about` is left with the range that was refused.
-unsafe fn count_slices(
+/// Gives all slices of all ranges to `found`. `about` is left with the range that was refused.
+///
+/// # Safety
+/// `ranges` can be read for `n`.
+#[inline(always)]
+unsafe fn each_slice(
     table: &Table,
     ranges: *const guestmem_range,
     n: usize,
     about: &About,
-) -> Result<usize> {
-    let mut needed = 0;
+    mut found: impl FnMut(VolatileSlice) -> Result<()>,
+) -> Result<()> {
     for index in 0..n {
         // SAFETY: within the caller's array.
         let range = unsafe { ranges.add(index).read_unaligned() };
         about.set(Some((range.guest_addr, range.size)));
-        each_slice(table, range, |_| {
-            needed += 1;
-            Ok(())
-        })?;
+        slices_of(table, range, &mut found)?;
     }
-    Ok(needed)
-}
-
-unsafe fn give_slices(
-    table: &Table,
-    ranges: *const guestmem_range,
-    n: usize,
-    out: *mut guestmem_slice,
-    room: usize,
-) -> Result<usize> {
-    let mut given = 0;
-    for index in 0..n {
-        // SAFETY: within the caller's array.
-        let range = unsafe { ranges.add(index).read_unaligned() };
-        each_slice(table, range, |slice| {
-            if given == room {
-                return Err(Error::InvalidArgument("the ranges changed during the call"));
-            }
-            // SAFETY: below the capacity that the caller gave.
-            unsafe { out.add(given).write(guestmem_slice::of(slice)) };
-            given += 1;
-            Ok(())
-        })?;
-    }
-    Ok(given)
+    Ok(())
 }
 
 #[inline(always)]
-fn each_slice(
+fn slices_of(
     table: &Table,
     range: guestmem_range,
-    mut found: impl FnMut(VolatileSlice) -> Result<()>,
+    found: &mut impl FnMut(VolatileSlice) -> Result<()>,
 ) -> Result<()> {
     if let Some(host) = table.flat().readable(range.guest_addr, range.size) {
         // SAFETY: one region's mapping holds these bytes.
