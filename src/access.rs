@@ -188,7 +188,7 @@ impl GuestMemory {
     pub unsafe fn read_object(&self, addr: u64, obj: *mut u8, size: usize) -> Result<()> {
         let slice = self.object(addr, size, false)?;
         // SAFETY: the slice has `size` bytes, aligned as checked.
-        unsafe { volatile::read_object(obj, slice.addr(), size) };
+        unsafe { volatile::copy_object(obj, slice.addr(), size) };
         Ok(())
     }
 
@@ -199,7 +199,7 @@ impl GuestMemory {
     pub unsafe fn write_object(&self, addr: u64, obj: *const u8, size: usize) -> Result<()> {
         let slice = self.object(addr, size, true)?;
         // SAFETY: the slice has `size` bytes, aligned as checked.
-        unsafe { volatile::write_object(slice.addr(), obj, size) };
+        unsafe { volatile::copy_object(slice.addr(), obj, size) };
         Ok(())
     }
 

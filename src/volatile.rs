@@ -131,6 +131,9 @@ pub enum StoreOrder {
 
 /// `u8`, `u16`, `u32` or `u64` in guest memory.
 pub trait Word: Access {
+    /// The low bytes of `word`.
+    fn cut(word: u64) -> Self;
+
     /// Loads a word in one access, which is not torn when `src` is aligned.
     ///
     /// # Safety
@@ -181,6 +184,11 @@ macro_rules! word {
     ($($word:ty, $atomic:ty;)*) => {$(
         impl Word for $word {
             #[inline(always)]
+            fn cut(word: u64) -> Self {
+                word as Self
+            }
+
+            #[inline(always)]
             unsafe fn load_ordered(src: *const Self, order: LoadOrder) -> Self {
                 let order = match order {
                     LoadOrder::Relaxed => Ordering::Relaxed,
@@ -230,31 +238,15 @@ pub const fn object_width(size: usize) -> usize {
     if size == 0 { 1 } else { 1 << (size | 8).trailing_zeros() }
 }
 
-/// Copies an object of `size` guest bytes at `src` to `dst`, word by word of `object_width(size)`,
-/// each once, upwards.
+/// Copies an object of `size` bytes at `src` to `dst`, of which one is in guest memory, word by word
+/// of `object_width(size)`, each once, upwards.
 ///
 /// # Safety
-/// The bytes must be mapped, `src` aligned to the word's width; the two must not overlap.
+/// The bytes must be mapped, those of the guest aligned to the word's width; the two must not
+/// overlap.
 #[inline]
-pub unsafe fn read_object(dst: *mut u8, src: *const u8, size: usize) {
+pub unsafe fn copy_object(dst: *mut u8, src: *const u8, size: usize) {
     // SAFETY: as for this function.
-    unsafe { copy_object(dst, src, size) }
-}
-
-/// Copies `size` bytes at `src` to a guest object at `dst`, word by word of `object_width(size)`,
-/// each once, upwards.
-///
-/// # Safety
-/// The bytes must be mapped, `dst` aligned to the word's width; the two must not overlap.
-#[inline]
-pub unsafe fn write_object(dst: *mut u8, src: *const u8, size: usize) {
-    // SAFETY: as for this function.
-    unsafe { copy_object(dst, src, size) }
-}
-
-#[inline]
-unsafe fn copy_object(dst: *mut u8, src: *const u8, size: usize) {
-    // SAFETY: as for the callers.
     unsafe {
         match object_width(size) {
             8 => copy_words::<u64>(dst, src, size),

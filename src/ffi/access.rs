@@ -243,7 +243,7 @@ pub unsafe extern "C" fn guestmem_read_obj_volatile(
     unsafe {
         match host_to_read(mem, addr, size as u64) {
             Some(host) if !obj.is_null() && addr.is_multiple_of(object_width(size) as u64) => {
-                volatile::read_object(obj.cast(), host, size);
+                volatile::copy_object(obj.cast(), host, size);
                 GUESTMEM_OK
             }
             _ => whole_way(mem, addr, obj, size, |mem, addr, obj, size| {
@@ -278,7 +278,7 @@ pub unsafe extern "C" fn guestmem_write_obj_volatile(
     unsafe {
         match host_to_write(mem, addr, size as u64) {
             Some(host) if !obj.is_null() && addr.is_multiple_of(object_width(size) as u64) => {
-                volatile::write_object(host, obj.cast(), size);
+                volatile::copy_object(host, obj.cast(), size);
                 GUESTMEM_OK
             }
             _ => whole_way(mem, addr, obj.cast_mut(), size, |mem, addr, obj, size| {

@@ -21,9 +21,6 @@ mod arch;
 
 /// One access to a word of guest memory or of a private buffer, at any alignment.
 pub trait Access: Copy + Into<u64> {
-    /// The low bytes of `word`.
-    fn cut(word: u64) -> Self;
-
     /// # Safety
     /// The bytes at `src` must be mapped and readable.
     unsafe fn get(src: *const Self) -> Self;

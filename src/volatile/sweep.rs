@@ -20,7 +20,14 @@ pub(super) trait Pass {
     const UP: bool;
     unsafe fn word<W: Word>(&mut self);
     /// Two words.
-    unsafe fn pair(&mut self);
+    #[inline(always)]
+    unsafe fn pair(&mut self) {
+        // SAFETY: as for this function.
+        unsafe {
+            self.word::<u64>();
+            self.word::<u64>();
+        }
+    }
     unsafe fn block(&mut self);
     /// `count` > 0 blocks.
     unsafe fn blocks(&mut self, count: usize);
@@ -258,15 +265,6 @@ impl Pass for Fill {
     }
 
     #[inline(always)]
-    unsafe fn pair(&mut self) {
-        // SAFETY: both words are mapped.
-        unsafe {
-            self.word::<u64>();
-            self.word::<u64>();
-        }
-    }
-
-    #[inline(always)]
     unsafe fn block(&mut self) {
         // SAFETY: the block is mapped.
         unsafe { Machine::fill_block(self.step(BLOCK), self.word) };
@@ -307,15 +305,6 @@ impl Pass for Scan {
     unsafe fn word<W: Word>(&mut self) {
         // SAFETY: the word is mapped.
         self.seen |= unsafe { W::load(self.step(size_of::<W>()).cast()) }.into();
-    }
-
-    #[inline(always)]
-    unsafe fn pair(&mut self) {
-        // SAFETY: both words are mapped.
-        unsafe {
-            self.word::<u64>();
-            self.word::<u64>();
-        }
     }
 
     #[inline(always)]

@@ -9,10 +9,6 @@ macro_rules! access {
     ($($word:ty, $load:literal, $store:literal;)*) => {$(
         impl Access for $word {
             #[inline(always)]
-            fn cut(word: u64) -> Self {
-                word as Self
-            }
-            #[inline(always)]
             unsafe fn get(src: *const Self) -> Self {
                 let value: u64;
                 // SAFETY: one load; the caller vouches for the bytes.

@@ -8,10 +8,6 @@ use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Re
 macro_rules! access {
     ($($word:ty, $atomic:ty;)*) => {$(
         impl Access for $word {
-            #[inline(always)]
-            fn cut(word: u64) -> Self {
-                word as Self
-            }
             #[inline]
             unsafe fn get(src: *const Self) -> Self {
                 if src.is_aligned() {

@@ -10,10 +10,6 @@ macro_rules! access {
     ($($word:ty, $load:literal, $store:literal, $in:ident, $out:ident, $wide:ty;)*) => {$(
         impl Access for $word {
             #[inline(always)]
-            fn cut(word: u64) -> Self {
-                word as Self
-            }
-            #[inline(always)]
             unsafe fn get(src: *const Self) -> Self {
                 let value: $wide;
                 // SAFETY: one load; the caller vouches for the bytes.
