@@ -112,9 +112,6 @@ impl BackingFile {
     /// The caller's descriptor, duplicated: checked to be a regular file or memfd, in a fitting
     /// mode, at least `offset + size` long.
     pub fn from_caller(fd: RawFd, offset: u64, size: u64, usage: FileUse) -> Result<Ref<Self>> {
-        if offset > i64::MAX as u64 {
-            return Err(Error::InvalidArgument("fd_offset is beyond 2^63-1"));
-        }
         let fd = file::duplicate(fd).map_err(|errno| match errno {
             libc::EBADF => backing("the descriptor is not open", libc::EBADF),
             other => Error::from_os("fcntl(F_DUPFD_CLOEXEC)", other),

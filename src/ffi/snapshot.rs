@@ -337,16 +337,14 @@ pub(super) unsafe fn snapshot_options(
     // SAFETY: passed on.
     let options = unsafe { struct_in(options, size, 0)? };
     known_flags(options.flags, KNOWN)?;
-    match options.layout {
-        GUESTMEM_LAYOUT_PACKED | GUESTMEM_LAYOUT_SPARSE => {}
+    let layout = match options.layout {
+        GUESTMEM_LAYOUT_PACKED => Layout::Packed,
+        GUESTMEM_LAYOUT_SPARSE => Layout::Sparse,
         _ => return Err(Error::InvalidArgument("an unknown layout")),
-    }
+    };
     let has = |flag| options.flags & flag != 0;
     let how = SnapshotOptions {
-        layout: match options.layout {
-            GUESTMEM_LAYOUT_SPARSE => Layout::Sparse,
-            _ => Layout::Packed,
-        },
+        layout,
         checksums: !has(GUESTMEM_SNAPSHOT_NO_CHECKSUM),
         skip_zero_pages: has(GUESTMEM_SNAPSHOT_SKIP_ZERO_PAGES),
         sync: has(GUESTMEM_SNAPSHOT_SYNC),

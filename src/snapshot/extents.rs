@@ -23,6 +23,7 @@ mod ranges;
 mod scan;
 mod seek;
 
+use super::memory_size;
 use super::metadata::DataRange;
 use crate::address::align_down;
 use crate::alloc::{push, vec_of};
@@ -221,8 +222,7 @@ fn part_size(regions: &[Ref<MemoryRegion>], threads: usize) -> u64 {
     if threads < 2 {
         return u64::MAX;
     }
-    let total: u64 = regions.iter().map(|region| region.range().size()).sum();
-    align_down((total / MOST).max(SMALLEST), TABLE)
+    align_down((memory_size(regions) / MOST).max(SMALLEST), TABLE)
 }
 
 /// The memory at `host` in parts of at most `step` bytes, cut between page tables.

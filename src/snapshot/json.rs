@@ -293,11 +293,7 @@ impl<'a> Json<'a> {
 
     fn literal(&mut self, word: &str) -> Result<()> {
         self.peek();
-        if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
-            return Err(MALFORMED);
-        }
-        self.at += word.len();
-        Ok(())
+        if self.pass_exactly(word) { Ok(()) } else { Err(MALFORMED) }
     }
 
     /// The next byte that is no white space.
