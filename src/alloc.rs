@@ -70,6 +70,11 @@ impl Text {
     }
 }
 
+/// What stands before the item with this index in a list.
+pub fn comma(index: usize) -> &'static str {
+    if index == 0 { "" } else { "," }
+}
+
 impl Write for Text {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.try_reserve(bytes.len()).map_err(|_| std::io::ErrorKind::OutOfMemory)?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! A memory in words for people and logs: one JSON object.
 
-use crate::alloc::Text;
+use crate::alloc::{Text, comma};
 use crate::error::{Error, Result};
 use crate::memory::GuestMemory;
 use crate::policy;
@@ -30,13 +30,13 @@ fn write_memory(text: &mut Text, mem: &GuestMemory) -> std::io::Result<()> {
     write!(text, "{{\"end_addr\":{end},\"memory_size\":{size},\"policy\":[")?;
     let in_force = POLICIES.iter().filter(|(bit, _)| mem.policy() & bit != 0);
     for (index, (_, name)) in in_force.enumerate() {
-        write!(text, "{}\"{name}\"", separator(index))?;
+        write!(text, "{}\"{name}\"", comma(index))?;
     }
     write!(text, "],\"tainted\":{},\"regions\":[", table.is_tainted())?;
     let areas = proc::resident_areas().unwrap_or_default();
     let mut resident = 0;
     for (index, entry) in table.entries().iter().enumerate() {
-        text.write_all(separator(index).as_bytes())?;
+        text.write_all(comma(index).as_bytes())?;
         resident += write_region(text, entry.region(), &areas)?;
     }
     write!(text, "],\"resident\":{resident}}}")
@@ -72,10 +72,6 @@ fn write_region(
         region.page_size(),
     )?;
     Ok(resident)
-}
-
-fn separator(index: usize) -> &'static str {
-    if index == 0 { "" } else { "," }
 }
 
 fn backing_name(source: Source) -> &'static str {

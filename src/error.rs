@@ -88,6 +88,11 @@ impl Error {
         Self::from_os(call, errno())
     }
 
+    /// A read, write or the like that failed before a byte was moved.
+    pub const fn io(errno: i32) -> Self {
+        Error::Io { errno, completed: 0 }
+    }
+
     /// A limit of the library.
     pub const fn too_large(why: &'static str) -> Self {
         Error::TooLarge { why, errno: 0 }

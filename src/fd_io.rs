@@ -5,6 +5,7 @@
 //! of them there on every C library.
 
 use crate::error::{Error, Result, errno};
+use crate::file;
 use crate::memory::GuestMemory;
 use crate::signals::QuietSignals;
 use crate::table::Span;
@@ -119,10 +120,5 @@ impl Call {
 }
 
 fn appends(fd: RawFd) -> Result<bool> {
-    // SAFETY: fcntl checks the number it is given.
-    let status = unsafe { libc::fcntl(fd, libc::F_GETFL) };
-    if status < 0 {
-        return Err(Error::Io { errno: errno(), completed: 0 });
-    }
-    Ok(status & libc::O_APPEND != 0)
+    Ok(file::status_flags(fd).map_err(Error::io)? & libc::O_APPEND != 0)
 }

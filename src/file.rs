@@ -15,6 +15,9 @@ pub const FIRST_FD: RawFd = 3;
 /// What a system call gave, or its errno.
 pub type Outcome<T> = std::result::Result<T, i32>;
 
+/// Gives bytes: how many, 0 at the end.
+pub type Read<'a> = &'a mut dyn FnMut(&mut [u8]) -> Outcome<usize>;
+
 /// `openat(2)`, close-on-exec, for a descriptor that is no standard stream's. `mode` is that of a new
 /// file.
 pub fn open_at(folder: RawFd, path: &CStr, flags: i32, mode: u32) -> Outcome<OwnedFd> {
@@ -132,16 +135,27 @@ pub unsafe fn pread_some(fd: RawFd, buf: *mut u8, len: usize, offset: u64) -> Ou
     unsafe { move_some(libc::SYS_pread64, fd, buf, len, offset) }
 }
 
-/// Fills `to` from an offset on. Gives how many bytes that were, and what made them fewer if it was
-/// not the end of the file.
+/// Fills `to` from an offset on. Gives the same as [`fill`].
 pub fn pread_all(fd: RawFd, to: &mut [u8], offset: u64) -> (usize, Option<i32>) {
+    let mut at = offset;
+    let mut read = |rest: &mut [u8]| {
+        // SAFETY: the buffer is ours to write.
+        let count = unsafe { pread_some(fd, rest.as_mut_ptr(), rest.len(), at) }?;
+        at += count as u64;
+        Ok(count)
+    };
+    fill(&mut read, to)
+}
+
+/// Reads until `to` is full. Gives how many bytes were read, and what made them fewer if it was not
+/// the end.
+pub fn fill(read: Read, to: &mut [u8]) -> (usize, Option<i32>) {
     let mut got = 0;
     while got < to.len() {
-        let rest = &mut to[got..];
-        // SAFETY: the buffer is ours to write.
-        match unsafe { pread_some(fd, rest.as_mut_ptr(), rest.len(), offset + got as u64) } {
+        match read(&mut to[got..]) {
             Ok(0) => break,
-            Ok(count) => got += count,
+            Ok(count) if count <= to.len() - got => got += count,
+            Ok(_) => return (got, Some(libc::EIO)),
             Err(errno) => return (got, Some(errno)),
         }
     }

@@ -10,7 +10,6 @@ use super::metadata::CHUNK_SIZE;
 use crate::alloc::zeros;
 use crate::error::Result;
 use crate::region::MemoryRegion;
-use crate::volatile;
 
 /// Takes bytes: how many of them, at least one, or an errno.
 pub type Write<'a> = &'a mut dyn FnMut(&[u8]) -> std::result::Result<usize, i32>;
@@ -33,15 +32,7 @@ pub fn checksum_of_guest(
     for piece in pieces {
         for start in (piece.range.start..piece.range.end).step_by(AT_ONCE) {
             let part = &mut buffer[..AT_ONCE.min((piece.range.end - start) as usize)];
-            if piece.is_hole {
-                part.fill(0);
-            } else {
-                // SAFETY: the piece lies within the region, whose mapping lives as long as it.
-                unsafe {
-                    let from = region.host().add(start as usize);
-                    volatile::copy_from_guest(part.as_mut_ptr(), from, part.len());
-                }
-            }
+            piece.copy_out(region, start, part);
             sum = crc32c::crc32c_append(sum, part);
         }
     }

@@ -7,11 +7,8 @@ use super::batch::{self, Batch};
 use super::checksum::{checksum, chunk_buffer};
 use super::metadata::{Chunk, Metadata};
 use crate::error::{Error, Result};
-use crate::file::pread_all;
+use crate::file::{Read, fill, pread_all};
 use std::os::fd::RawFd;
-
-/// Gives bytes: how many, 0 at the end, or an errno.
-pub type Read<'a> = &'a mut dyn FnMut(&mut [u8]) -> std::result::Result<usize, i32>;
 
 /// A file that holds the data of a snapshot.
 #[derive(Clone, Copy, Debug)]
@@ -90,21 +87,6 @@ pub fn read_chunks(
         check(metadata, batch, &buffer[..got], failure, &mut each)?;
         after(chunks.done())?;
     }
-}
-
-/// Reads until the buffer is full. Gives how many bytes were read, and why they are not all: the
-/// end, or an errno.
-fn fill(read: Read, buffer: &mut [u8]) -> (usize, Option<i32>) {
-    let mut got = 0;
-    while got < buffer.len() {
-        match read(&mut buffer[got..]) {
-            Ok(0) => break,
-            Ok(count) if count <= buffer.len() - got => got += count,
-            Ok(_) => return (got, Some(libc::EIO)),
-            Err(errno) => return (got, Some(errno)),
-        }
-    }
-    (got, None)
 }
 
 /// Gives the chunks in `bytes` away, which end too early with a `failure` or at the data's end.

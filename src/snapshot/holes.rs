@@ -56,7 +56,7 @@ fn check_hole(
                 return Err(Error::Corrupt { completed: 0 });
             }
             Ok(count) => at += count as u64,
-            Err(errno) => return Err(Error::Io { errno, completed: 0 }),
+            Err(errno) => return Err(Error::io(errno)),
         }
     }
     Ok(())

@@ -4,7 +4,7 @@
 
 use super::checksum::checksum;
 use super::metadata::{Layout, MAX_TEXT, Metadata};
-use super::parse;
+use super::{parse, stat};
 use crate::address::is_aligned;
 use crate::alloc::zeros;
 use crate::error::{Error, Result};
@@ -87,7 +87,7 @@ impl Image {
         // Without waiting for the other end of a pipe, which is no image.
         let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
         let fd = file::open(path, flags).map_err(|errno| Error::from_os("open", errno))?;
-        let stat = file::stat(fd.as_raw_fd()).map_err(io)?;
+        let stat = stat(fd.as_raw_fd())?;
         let size = stat.st_size as u64;
         let is_file = stat.st_mode & libc::S_IFMT == libc::S_IFREG;
         let trailer_at = size.checked_sub(TRAILER_SIZE as u64).filter(|_| is_file);
@@ -130,16 +130,12 @@ fn check_regions(metadata: &Metadata) -> Result<()> {
     Ok(())
 }
 
-fn io(errno: i32) -> Error {
-    Error::Io { errno, completed: 0 }
-}
-
 fn read_exact(fd: &OwnedFd, offset: u64, to: &mut [u8]) -> Result<()> {
     match file::pread_all(fd.as_raw_fd(), to, offset) {
         (got, _) if got == to.len() => Ok(()),
         // Somebody has just shortened it.
         (_, None) => Err(NO_IMAGE),
-        (_, Some(errno)) => Err(io(errno)),
+        (_, Some(errno)) => Err(Error::io(errno)),
     }
 }
 

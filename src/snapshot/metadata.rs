@@ -2,7 +2,7 @@
 //! What a snapshot says about itself: which regions there are, which ranges of them it holds, and
 //! a checksum for each chunk of these. Written here as JSON, read back by [`super::parse`].
 
-use crate::alloc::Text;
+use crate::alloc::{Text, comma};
 use crate::error::{Error, Result};
 use std::io::Write;
 use std::iter::once;
@@ -237,10 +237,6 @@ impl Metadata {
         }
         text.write_all(b"}")
     }
-}
-
-fn comma(index: usize) -> &'static str {
-    if index == 0 { "" } else { "," }
 }
 
 /// Bytes of text that a range takes, with the longest checksums and the comma behind it.

@@ -171,7 +171,7 @@ fn memory_size(regions: Regions) -> u64 {
 }
 
 fn stat(fd: RawFd) -> Result<libc::stat> {
-    file::stat(fd).map_err(|errno| Error::Io { errno, completed: 0 })
+    file::stat(fd).map_err(Error::io)
 }
 
 #[cfg(test)]

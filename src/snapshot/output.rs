@@ -2,9 +2,9 @@
 //! Files as a snapshot is written to them: at the position or at absolute offsets, through the page
 //! cache or past it.
 
-use super::SnapshotOptions;
 use super::gather::Target;
 use super::metadata::{Layout, Metadata};
+use super::{SnapshotOptions, stat};
 use crate::error::{Error, Result, errno};
 use crate::file;
 use crate::proc::page_size;
@@ -52,22 +52,18 @@ impl Output {
     pub fn finish(&self, metadata: &Metadata) -> Result<()> {
         if self.layout == Layout::Packed && self.direct.is_some() {
             file::seek(self.fd, (self.position + metadata.data_size()) as i64, libc::SEEK_SET)
-                .map_err(io)?;
+                .map_err(Error::io)?;
         }
         Ok(())
     }
 }
 
-fn io(errno: i32) -> Error {
-    Error::Io { errno, completed: 0 }
-}
-
 /// A sparse file is written at offsets of the library's choice, and cut.
 fn refuse_all_but_files(fd: RawFd) -> Result<()> {
-    let status = file::status_flags(fd).map_err(io)?;
-    let stat = file::stat(fd).map_err(io)?;
+    let status = file::status_flags(fd).map_err(Error::io)?;
+    let stat = stat(fd)?;
     if status & libc::O_ACCMODE == libc::O_RDONLY {
-        return Err(io(libc::EBADF));
+        return Err(Error::io(libc::EBADF));
     }
     if stat.st_mode & libc::S_IFMT != libc::S_IFREG || status & libc::O_APPEND != 0 {
         return Err(Error::Unsupported("only a file not opened to append can be written sparse"));
@@ -77,11 +73,11 @@ fn refuse_all_but_files(fd: RawFd) -> Result<()> {
 
 /// Opens the file behind `fd` anew, so that nobody else's writes become direct ones.
 fn open_direct(fd: RawFd) -> Result<OwnedFd> {
-    let status = file::status_flags(fd).map_err(io)?;
+    let status = file::status_flags(fd).map_err(Error::io)?;
     if status & libc::O_ACCMODE == libc::O_RDONLY {
-        return Err(io(libc::EBADF));
+        return Err(Error::io(libc::EBADF));
     }
-    let stat = file::stat(fd).map_err(io)?;
+    let stat = stat(fd)?;
     if !matches!(stat.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFBLK) {
         return Err(NOT_DIRECT);
     }
@@ -99,12 +95,12 @@ const NOT_DIRECT: Error =
 
 /// The position at which a write would begin.
 fn aligned_position(fd: RawFd) -> Result<u64> {
-    let status = file::status_flags(fd).map_err(io)?;
+    let status = file::status_flags(fd).map_err(Error::io)?;
     let position = match status & libc::O_APPEND {
         0 => file::seek(fd, 0, libc::SEEK_CUR),
         _ => file::stat(fd).map(|stat| stat.st_size as u64),
     };
-    let position = position.map_err(io)?;
+    let position = position.map_err(Error::io)?;
     if position % page_size() != 0 {
         return Err(Error::Unsupported("a direct write begins at a multiple of the page size"));
     }
@@ -113,10 +109,10 @@ fn aligned_position(fd: RawFd) -> Result<u64> {
 
 /// Cuts or grows a file.
 pub fn set_length(fd: RawFd, length: u64) -> Result<()> {
-    let mut quiet = QuietSignals::new().map_err(io)?;
+    let mut quiet = QuietSignals::new().map_err(Error::io)?;
     file::set_length(fd, length).map_err(|errno| {
         quiet.note(errno);
-        io(errno)
+        Error::io(errno)
     })
 }
 

@@ -10,7 +10,6 @@ use super::{Progress, Regions};
 use crate::alloc::vec_of;
 use crate::error::{Error, Result};
 use crate::region::MemoryRegion;
-use crate::volatile;
 
 /// Writes the data that `metadata` tells of and fills in its checksums, if it is to have them.
 /// The `holes` in its ranges become zeros without being read.
@@ -49,15 +48,7 @@ fn copy_chunk(region: &MemoryRegion, chunk: Chunk, holes: &[Hole], to: &mut [u8]
     for piece in pieces(holes, chunk) {
         let part = piece.range.start - chunk.offset..piece.range.end - chunk.offset;
         let to = &mut to[part.start as usize..part.end as usize];
-        if piece.is_hole {
-            to.fill(0);
-            continue;
-        }
-        // SAFETY: the chunk lies within the region, whose mapping lives as long as it.
-        unsafe {
-            let from = region.host().add(piece.range.start as usize);
-            volatile::copy_from_guest(to.as_mut_ptr(), from, to.len());
-        }
+        piece.copy_out(region, piece.range.start, to);
     }
 }
 
@@ -103,6 +94,7 @@ mod tests {
     use super::*;
     use crate::proc::page_size;
     use crate::region::RegionOptions;
+    use crate::volatile;
 
     /// Every cut of a range into chunks, around holes in which the memory holds something too.
     #[test]

@@ -219,7 +219,7 @@ fn sync(fd: &OwnedFd) -> Result<()> {
         match errno() {
             libc::EINTR => {}
             libc::EINVAL => return Ok(()),
-            errno => return Err(Error::Io { errno, completed: 0 }),
+            errno => return Err(Error::io(errno)),
         }
     }
 }

@@ -7,13 +7,13 @@
 //! write to the last the memory is tainted.
 
 use super::batch::{self, Steps};
-use super::data::{DataFile, Read, read_chunks};
+use super::data::{DataFile, read_chunks};
 use super::image::Image;
 use super::metadata::{Chunk, DataRange, Layout, Metadata};
 use super::{Progress, Regions, clear, extents, memory_size, parse, stat};
 use crate::alloc::vec_of;
 use crate::error::{Error, Result};
-use crate::file::{self, read_some};
+use crate::file::{self, Read, read_some};
 use crate::handle::Ref;
 use crate::memory::GuestMemory;
 use crate::region::{MemoryRegion, Source};
@@ -264,7 +264,7 @@ fn before_any_was_moved(error: Error) -> Error {
     match error {
         Error::SnapshotShort { .. } => Error::SnapshotShort { completed: 0 },
         Error::Corrupt { .. } => Error::Corrupt { completed: 0 },
-        Error::Io { errno, .. } => Error::Io { errno, completed: 0 },
+        Error::Io { errno, .. } => Error::io(errno),
         other => other,
     }
 }
@@ -298,5 +298,5 @@ fn bounds(fd: RawFd) -> Result<Option<(u64, u64)>> {
 }
 
 fn seek(fd: RawFd, offset: i64, whence: i32) -> Result<u64> {
-    file::seek(fd, offset, whence).map_err(|errno| Error::Io { errno, completed: 0 })
+    file::seek(fd, offset, whence).map_err(Error::io)
 }
