@@ -63,18 +63,6 @@ static bool put_image(uint64_t memory_size, const struct growing *metadata)
 
 /* ---- one image, asked in every way, each with an eye on what it costs ---- */
 
-static uint64_t peak_kib(void)
-{
-    char line[256];
-    FILE *file = fopen("/proc/self/status", "re");
-    uint64_t peak = 0;
-    REQUIRE(file != NULL);
-    while (fgets(line, sizeof line, file) != NULL)
-        if (sscanf(line, "VmHWM: %" SCNu64, &peak) == 1) break;
-    REQUIRE(fclose(file) == 0);
-    return peak;
-}
-
 static uint64_t peak_before, allowed;
 
 static void begin(void)

@@ -177,19 +177,6 @@ CHECK_UNUSED static void check_image(const char *path, const struct guestmem *me
     free(image.at);
 }
 
-/* The same regions, and the same bytes in them. */
-CHECK_UNUSED static bool same_memory(const struct guestmem *a, const struct guestmem *b)
-{
-    size_t i;
-    if (guestmem_num_regions(a) != guestmem_num_regions(b)) return false;
-    for (i = 0; i < guestmem_num_regions(a); i++) {
-        struct guestmem_region_info x = info_of(a, i), y = info_of(b, i);
-        if (x.guest_addr != y.guest_addr || x.size != y.size) return false;
-        if (memcmp(x.host_addr, y.host_addr, (size_t)x.size) != 0) return false;
-    }
-    return true;
-}
-
 /* An image of memory_with_data() at "image"; the memory too. */
 CHECK_UNUSED static struct guestmem *saved_memory(uint64_t seed)
 {

@@ -79,4 +79,17 @@ CHECK_UNUSED static void read_choice(const char *path, char *out, size_t cap)
     (void)snprintf(out, cap, "%s", open_bracket + 1);
 }
 
+/* The most host memory that there was at once. */
+CHECK_UNUSED static uint64_t peak_kib(void)
+{
+    char line[256];
+    FILE *file = fopen("/proc/self/status", "re");
+    uint64_t peak = 0;
+    REQUIRE(file != NULL);
+    while (fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "VmHWM: %" SCNu64, &peak) == 1) break;
+    REQUIRE(fclose(file) == 0);
+    return peak;
+}
+
 #endif

@@ -64,14 +64,6 @@ static void test_length_of_a_stream(void)
     guestmem_unref(mem), guestmem_unref(other);
 }
 
-static void flip_bit(int fd, uint64_t at)
-{
-    uint8_t byte;
-    REQUIRE(pread(fd, &byte, 1, (off_t)at) == 1);
-    byte ^= (uint8_t)(1u << at % 8);
-    REQUIRE(pwrite(fd, &byte, 1, (off_t)at) == 1);
-}
-
 static void test_flipped_bits(void)
 {
     struct guestmem *mem = memory_with_data(10), *other = memory_with_data(11);
@@ -115,32 +107,85 @@ static void test_flipped_bits(void)
     guestmem_unref(mem), guestmem_unref(other);
 }
 
+static void test_stream_cut_at_every_page(void)
+{
+    struct guestmem *mem = memory_with_data(1), *other = memory_with_data(3);
+    struct image image = image_of(other, NULL);
+    uint8_t *before = copy_of(mem), *bytes = malloc((size_t)image.size);
+    const uint64_t step = fast() ? 37 * PAGE : PAGE;
+    uint64_t len;
+    bool changed = false;
+    REQUIRE(bytes != NULL &&
+            pread(image.fd, bytes, (size_t)image.size, 0) == (ssize_t)image.size);
+    for (len = 0; len < image.size; len += step) {
+        CHECK_CODE(restore_bytes(mem, image.metadata, bytes, (size_t)len),
+                   GUESTMEM_E_SNAPSHOT_SHORT);
+        if (changed || memory_is(mem, before)) continue;
+        CHECK(is_tainted(mem));
+        changed = true;
+    }
+    CHECK(changed && is_tainted(mem));
+    CHECK_OK(restore_bytes(mem, image.metadata, bytes, (size_t)image.size));
+    CHECK(!is_tainted(mem) && same_memory(mem, other));
+    free(before), free(bytes);
+    image_free(&image);
+    guestmem_unref(mem), guestmem_unref(other);
+}
+
+/* Two chunks of data in each other's place, and two pages. */
+static void test_chunks_swapped(void)
+{
+    const size_t len[2] = {(size_t)CHUNK, (size_t)PAGE};
+    struct guestmem *mem = memory_with_data(1), *other = memory_with_data(3);
+    struct image image = image_of(other, NULL);
+    uint8_t *before = copy_of(mem), *bytes = malloc((size_t)image.size);
+    size_t i;
+    REQUIRE(bytes != NULL &&
+            pread(image.fd, bytes, (size_t)image.size, 0) == (ssize_t)image.size);
+    for (i = 0; i < 2; i++) {
+        swap_bytes(bytes, bytes + len[i], len[i]);
+        REQUIRE(pwrite(image.fd, bytes, (size_t)image.size, 0) == (ssize_t)image.size);
+        CHECK_CODE(image_restore(mem, &image), GUESTMEM_E_CORRUPT);
+        check_untouched(mem, before);
+        CHECK_CODE(restore_bytes(mem, image.metadata, bytes, (size_t)image.size),
+                   GUESTMEM_E_CORRUPT);
+        check_honest(mem, before);
+        swap_bytes(bytes, bytes + len[i], len[i]);
+        CHECK_OK(restore_bytes(mem, image.metadata, bytes, (size_t)image.size));
+        free(before);
+        before = copy_of(mem);
+    }
+    free(before), free(bytes);
+    image_free(&image);
+    guestmem_unref(mem), guestmem_unref(other);
+}
+
+/* The data of a machine with the same regions and as much data in the same places. */
+static void test_data_of_another_machine(void)
+{
+    struct guestmem *mem = memory_with_data(1), *one = memory_with_data(3),
+                    *two = memory_with_data(5);
+    struct image image = image_of(one, NULL), foreign = image_of(two, NULL);
+    uint8_t *before = copy_of(mem);
+    REQUIRE(image.size == foreign.size && lseek(foreign.fd, 0, SEEK_SET) == 0);
+    CHECK_CODE(guestmem_restore(mem, image.metadata, strlen(image.metadata), foreign.fd, NULL, 0),
+               GUESTMEM_E_CORRUPT);
+    check_untouched(mem, before);
+    free(before);
+    image_free(&image), image_free(&foreign);
+    guestmem_unref(mem), guestmem_unref(one), guestmem_unref(two);
+}
+
 /* ---- other memory, read-only memory, the memory's own file ---- */
 
 static void test_other_regions(void)
 {
-    static const struct guestmem_range others[][3] = {
-        {{0x100000, 0x400000}, {0x800000, 0x11000}},
-        {{0x100000, 0x400000}, {0x801000, 0x10000}},
-        {{0xff000, 0x401000}, {0x800000, 0x10000}},
-        {{0x100000, 0x400000}, {0, 0}},
-        {{0x800000, 0x10000}, {0, 0}},
-        {{0x100000, 0x400000}, {0x800000, 0x10000}, {0x900000, 0x1000}},
-        {{0x0, 0x1000}, {0x100000, 0x400000}, {0x800000, 0x10000}},
-        {{0x100000, 0x200000}, {0x300000, 0x200000}, {0x800000, 0x10000}},
-        {{0, 0}},
-    };
     struct guestmem *mem = memory_with_data(12);
     struct image image = image_of(mem, NULL);
-    size_t i, count;
-    for (i = 0; i < sizeof others / sizeof others[0]; i++) {
-        struct guestmem *other;
-        uint8_t *before;
-        for (count = 0; count < 3 && others[i][count].size != 0; count++) continue;
-        other = check_new(others[i], count);
-        if (count > 0)
-            CHECK_OK(guestmem_dma_fill(other, others[i][0].guest_addr, 0x42, others[i][0].size));
-        before = copy_of(other);
+    size_t i;
+    for (i = 0; i < OTHER_REGIONS; i++) {
+        struct guestmem *other = memory_of_other_regions(i);
+        uint8_t *before = copy_of(other);
         CHECK_CODE(image_restore(other, &image), GUESTMEM_E_MISMATCH);
         check_untouched(other, before);
         free(before);
@@ -221,6 +266,9 @@ int main(void)
     test_length_of_a_file();
     test_length_of_a_stream();
     test_flipped_bits();
+    test_stream_cut_at_every_page();
+    test_chunks_swapped();
+    test_data_of_another_machine();
     test_other_regions();
     test_read_only_region();
     test_snapshot_onto_its_own_file();

@@ -209,6 +209,9 @@ CHECK_UNUSED static int image_restore(const struct guestmem *mem, const struct i
 
 /* ---- memory to restore into, and what may have become of it ---- */
 
+/* Bytes that one checksum covers. */
+#define CHUNK ((uint64_t)1 << 20)
+
 /* Data in more than one chunk of checksums, in two regions, with holes. */
 CHECK_UNUSED static const struct guestmem_range data_ranges[2] = {{0x100000, 0x400000},
                                                                   {0x800000, 0x10000}};
@@ -219,6 +222,62 @@ CHECK_UNUSED static struct guestmem *memory_with_data(uint64_t seed)
     fill_random((uint8_t *)info_of(mem, 0).host_addr + PAGE, 0x280000, seed);
     fill_random((uint8_t *)info_of(mem, 1).host_addr + 3 * PAGE, (size_t)PAGE, seed + 1);
     return mem;
+}
+
+/* Nearly the same regions. */
+CHECK_UNUSED static const struct guestmem_range other_regions[][3] = {
+    {{0x100000, 0x400000}, {0x800000, 0x11000}},
+    {{0x100000, 0x400000}, {0x801000, 0x10000}},
+    {{0xff000, 0x401000}, {0x800000, 0x10000}},
+    {{0x101000, 0x400000}, {0x800000, 0x10000}},
+    {{0x100000, 0x400000}, {0, 0}},
+    {{0x800000, 0x10000}, {0, 0}},
+    {{0x100000, 0x400000}, {0x800000, 0x10000}, {0x900000, 0x1000}},
+    {{0x0, 0x1000}, {0x100000, 0x400000}, {0x800000, 0x10000}},
+    {{0x100000, 0x200000}, {0x300000, 0x200000}, {0x800000, 0x10000}},
+    {{0, 0}},
+};
+enum { OTHER_REGIONS = sizeof other_regions / sizeof other_regions[0] };
+
+CHECK_UNUSED static struct guestmem *memory_of_other_regions(size_t index)
+{
+    const struct guestmem_range *ranges = other_regions[index];
+    struct guestmem *mem;
+    size_t count;
+    for (count = 0; count < 3 && ranges[count].size != 0; count++) continue;
+    mem = check_new(ranges, count);
+    if (count > 0) CHECK_OK(guestmem_dma_fill(mem, ranges[0].guest_addr, 0x42, ranges[0].size));
+    return mem;
+}
+
+CHECK_UNUSED static void flip_bit(int fd, uint64_t at)
+{
+    uint8_t byte;
+    REQUIRE(pread(fd, &byte, 1, (off_t)at) == 1);
+    byte ^= (uint8_t)(1u << at % 8);
+    REQUIRE(pwrite(fd, &byte, 1, (off_t)at) == 1);
+}
+
+/* The same regions, and the same bytes in them. */
+CHECK_UNUSED static bool same_memory(const struct guestmem *a, const struct guestmem *b)
+{
+    size_t i;
+    if (guestmem_num_regions(a) != guestmem_num_regions(b)) return false;
+    for (i = 0; i < guestmem_num_regions(a); i++) {
+        struct guestmem_region_info x = info_of(a, i), y = info_of(b, i);
+        if (x.guest_addr != y.guest_addr || x.size != y.size) return false;
+        if (memcmp(x.host_addr, y.host_addr, (size_t)x.size) != 0) return false;
+    }
+    return true;
+}
+
+CHECK_UNUSED static void swap_bytes(uint8_t *a, uint8_t *b, size_t len)
+{
+    size_t i;
+    for (i = 0; i < len; i++) {
+        uint8_t byte = a[i];
+        a[i] = b[i], b[i] = byte;
+    }
 }
 
 CHECK_UNUSED static int restore_bytes(const struct guestmem *mem, const char *metadata,
