@@ -89,7 +89,7 @@ static int child(void *operation)
     check_failures = 0;
     if (!watch_calls()) return 77;
     steady_allocator();
-    code = attempt(op, none, false).code; /* once for what is set up only once */
+    code = attempt(op, none, true).code; /* once for what is set up once and stays */
     if (code == GUESTMEM_E_POLICY || code == GUESTMEM_E_UNSUPPORTED) return 78;
     CHECK_OK(attempt(op, none, false).code);
     memcpy(shared->counts, counts, sizeof counts);
