@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* docs/seccomp.md is right: each section works under a filter of exactly the system calls that stand
- * there, each of those that are said to be needed is, and each that is optional can be refused. */
+ * there, whichever thread it is called from, each of those that are said to be needed is, and each
+ * that is optional can be refused. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -9,6 +10,7 @@
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
@@ -74,29 +76,89 @@ static void add_own_calls(struct program *program)
     add_step(program, BPF_RET | BPF_K, SECCOMP_RET_TRAP, 0);
 }
 
-static void install(const struct filter *filter)
+static void build(struct program *built, const struct filter *filter)
 {
-    static struct program program;
-    struct sock_fprog installed;
-    add_step(&program, BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr), 0);
-    add_own_calls(&program);
+    add_step(built, BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr), 0);
+    add_own_calls(built);
     for (size_t i = 0; i < row_count; i++) {
         uint32_t answer = SECCOMP_RET_ALLOW;
         if (use_in(&rows[i], filter->column) == UNUSED || &rows[i] == filter->without) continue;
         if (is_refused(filter, &rows[i])) answer = SECCOMP_RET_ERRNO | (uint32_t)filter->error;
         for (size_t j = 0; j < rows[i].names; j++)
-            add_answer(&program, rows[i].numbers[j], answer);
+            add_answer(built, rows[i].numbers[j], answer);
     }
-    add_step(&program, BPF_RET | BPF_K, SECCOMP_RET_TRAP, 0);
-    installed.len = program.count, installed.filter = program.steps;
+    add_step(built, BPF_RET | BPF_K, SECCOMP_RET_TRAP, 0);
+}
+
+/* For the calling thread, and those that it starts. */
+static void install(struct program *program)
+{
+    const struct sock_fprog installed = {program->count, program->steps};
     REQUIRE(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
     REQUIRE(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &installed) == 0);
 }
 
-/* The section, which was prepared, under the filter. Minus the signal that ended it. */
-static int run_under(const struct section *section, const struct filter *filter)
+/* Who calls the library. The C library makes a thread's arena at its first allocation, and asks for
+ * the number of processors when it has made many. */
+enum caller { MAIN_THREAD, NEW_THREAD, ONE_OF_MANY, CALLERS };
+static const char *const caller_names[CALLERS] = {"the main thread", "a new thread", "one of many"};
+
+static struct program program; /* the filter of this child */
+
+/* Allocates nothing before the filter is installed. */
+static void *run_filtered(void *section)
+{
+    sigset_t pipes;
+    /* one that waits, and is to go on waiting when the library takes its own back */
+    REQUIRE(sigemptyset(&pipes) == 0 && sigaddset(&pipes, SIGPIPE) == 0);
+    REQUIRE(pthread_sigmask(SIG_BLOCK, &pipes, NULL) == 0 && raise(SIGPIPE) == 0);
+    check_failures = 0;
+    install(&program);
+    ((const struct section *)section)->run();
+    _exit(check_failures == 0 ? PASSED : FAILED);
+}
+
+static void *allocate_and_stay(void *all_allocated)
+{
+    void *volatile block = malloc(64); /* volatile: not to be left out */
+    free(block);
+    (void)pthread_barrier_wait(all_allocated);
+    (void)pause();
+    return NULL;
+}
+
+/* As many as have arenas before glibc asks how many there may be. */
+static void start_neighbours(void)
+{
+    enum { NEIGHBOURS = 8 };
+    pthread_barrier_t all_allocated;
+    pthread_t neighbour;
+    REQUIRE(pthread_barrier_init(&all_allocated, NULL, NEIGHBOURS + 1) == 0);
+    for (size_t i = 0; i < NEIGHBOURS; i++)
+        REQUIRE(pthread_create(&neighbour, NULL, allocate_and_stay, &all_allocated) == 0);
+    (void)pthread_barrier_wait(&all_allocated);
+}
+
+static void call_from(enum caller caller, const struct section *section)
+{
+    void *argument = (void *)(uintptr_t)section;
+    pthread_t thread;
+    if (caller == MAIN_THREAD) run_filtered(argument);
+    if (caller == ONE_OF_MANY) start_neighbours();
+    REQUIRE(pthread_create(&thread, NULL, run_filtered, argument) == 0);
+    (void)pthread_join(thread, NULL); /* which ends the process */
+}
+
+static int ending_of(pid_t child)
 {
     int status = 0;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* The section, which was prepared, under the filter. Minus the signal that ended it. */
+static int run_under(const struct section *section, const struct filter *filter, enum caller caller)
+{
     pid_t child;
     shared->trapped = -1;
     (void)fflush(NULL);
@@ -104,38 +166,68 @@ static int run_under(const struct section *section, const struct filter *filter)
     REQUIRE(child >= 0);
     if (child == 0) {
         struct sigaction action;
-        sigset_t pipes;
-        /* one that waits, and is to go on waiting when the library takes its own back */
-        REQUIRE(sigemptyset(&pipes) == 0 && sigaddset(&pipes, SIGPIPE) == 0);
-        REQUIRE(sigprocmask(SIG_BLOCK, &pipes, NULL) == 0 && raise(SIGPIPE) == 0);
         memset(&action, 0, sizeof action);
         action.sa_sigaction = on_trap, action.sa_flags = SA_SIGINFO;
         REQUIRE(sigaction(SIGSYS, &action, NULL) == 0);
-        check_failures = 0;
-        install(filter);
-        section->run();
-        _exit(check_failures == 0 ? PASSED : FAILED);
+        build(&program, filter);
+        call_from(caller, section);
     }
-    REQUIRE(waitpid(child, &status, 0) == child);
-    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+    return ending_of(child);
+}
+
+/* ---- a program's first allocation ---- */
+
+enum { PROGRAM_FD = 3 };
+
+/* All that happens in this program: nothing was allocated before. */
+static int allocate_first(void)
+{
+    const struct guestmem_range range = {0, PAGE};
+    struct guestmem *mem = NULL;
+    REQUIRE(read(PROGRAM_FD, &program, sizeof program) == (ssize_t)sizeof program);
+    install(&program);
+    CHECK_OK(guestmem_new(&range, 1, &mem));
+    guestmem_unref(mem);
+    _exit(check_failures == 0 ? PASSED : FAILED);
+}
+
+static int run_fresh(const struct filter *filter)
+{
+    char name[] = "seccomp", first[] = "first";
+    char *const words[] = {name, first, NULL};
+    pid_t child;
+    (void)fflush(NULL);
+    child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        const int file = new_memfd(0);
+        build(&program, filter);
+        REQUIRE(pwrite(file, &program, sizeof program, 0) == (ssize_t)sizeof program);
+        REQUIRE(file == PROGRAM_FD ? fcntl(file, F_SETFD, 0) == 0 : dup2(file, PROGRAM_FD) >= 0);
+        (void)execv("/proc/self/exe", words);
+        _exit(FAILED);
+    }
+    return ending_of(child);
 }
 
 /* ---- what must come of it ---- */
 
 static void complain(const struct section *section, const char *what, const struct row *row,
-                     int ending)
+                     enum caller caller, int ending)
 {
     char line[256];
-    (void)snprintf(line, sizeof line, "%s: %s %s: ended with %d, %s (%ld) was trapped",
-                   section->name, what, row == NULL ? "" : row->name, ending,
+    (void)snprintf(line, sizeof line, "%s from %s: %s %s: ended with %d, %s (%ld) was trapped",
+                   section->name, caller_names[caller], what, row == NULL ? "" : row->name, ending,
                    call_name(shared->trapped), shared->trapped);
     check_fail(__FILE__, __LINE__, line);
 }
 
 static void must_pass(const struct section *section, const char *what, struct filter filter)
 {
-    int ending = run_under(section, &filter);
-    if (ending != PASSED) complain(section, what, filter.refused, ending);
+    for (enum caller caller = MAIN_THREAD; caller < CALLERS; caller++) {
+        int ending = run_under(section, &filter, caller);
+        if (ending != PASSED) complain(section, what, filter.refused, caller, ending);
+    }
 }
 
 static bool is_in(const struct row *row, long call)
@@ -148,11 +240,11 @@ static bool is_in(const struct row *row, long call)
 static void must_need(const struct section *section, size_t column, const struct row *row)
 {
     const struct filter filter = {column, row, NULL, false, 0};
-    const int ending = run_under(section, &filter);
+    const int ending = run_under(section, &filter, MAIN_THREAD);
     /* the C library lets no signal through while it ends a thread, and gives up its stack there */
     const bool untold = ending == -SIGSYS && is_in(row, SYS_madvise);
     if ((ending != TRAPPED || !is_in(row, shared->trapped)) && !untold)
-        complain(section, "without", row, ending);
+        complain(section, "without", row, MAIN_THREAD, ending);
 }
 
 /* Which calls the C library makes for what it is asked is its own matter; the document tells of one
@@ -183,10 +275,20 @@ static void try_section(const struct section *section)
     }
 }
 
-int main(void)
+static void try_first_allocation(void)
+{
+    const struct filter exact = {column_of("create"), NULL, NULL, false, 0};
+    const int ending = run_fresh(&exact);
+    if (ending != PASSED) fprintf(stderr, "the first allocation ended with %d\n", ending);
+    CHECK(ending == PASSED);
+}
+
+int main(int words, char **unused)
 {
     const char *path = getenv("GUESTMEM_SECCOMP_MD");
     size_t with_calls = 0;
+    (void)unused;
+    if (words > 1) return allocate_first();
     if (fast()) SKIP("not under valgrind or a sanitizer");
     if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) < 0) SKIP("no seccomp filters");
     read_table(path != NULL ? path : "../docs/seccomp.md");
@@ -198,6 +300,7 @@ int main(void)
         try_section(&sections[i]);
         sections[i].finish();
     }
+    try_first_allocation();
     CHECK_EQ(with_calls, column_count); /* no column is left out */
     return check_result();
 }
