@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Bugs in saving and restoring that shipped in other programs doing this job, each with a short
- * test under its name. The others are in lessons.c. */
+/* Lessons about saved state; lessons.h says where the others are. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include "snapshots.h"
+#include "lessons.h"
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
-
-static const struct guestmem_range two[2] = {{0x10000, 0x2000}, {0x20000, 0x2000}};
 
 /* An inverted data range in snapshot metadata panicked. QEMU 2013-14, Firecracker (CVE-2023-28448,
  * CVE-2023-50711): counts and lengths in saved state were trusted. */
@@ -132,8 +129,6 @@ static void test_cloud_hypervisor_8525_unfetched_pages_are_not_lost(void)
     guestmem_unref(mem);
     REQUIRE(close(file) == 0);
 }
-
-#define RUN(test) (printf("%s\n", #test), (void)fflush(stdout), test())
 
 int main(void)
 {
