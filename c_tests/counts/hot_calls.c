@@ -66,7 +66,16 @@ typedef void *pointer;
     CALL(status, dma_write_64, guestmem_dma_write(one, at, buffer, 64))                            \
     CALL(status, dma_write_256, guestmem_dma_write(one, at, buffer, 256))                          \
     CALL(status, dma_write_4096, guestmem_dma_write(one, at, buffer, 4096))                        \
+    /* From one place of guest memory to another, and what is done with a slice as a whole. */     \
+    CALL(status, dma_copy_4096, guestmem_dma_copy(one, at, there, 4096))                           \
+    CALL(status, dma_copy_askew_4096, guestmem_dma_copy(one, at + 1, there + 6, 4096))             \
+    CALL(status, dma_fill_4096, guestmem_dma_fill(one, at, 0, 4096))                               \
     CALL(status, slice_read_64, guestmem_slice_read(ring, offset, buffer, 64))                     \
+    CALL(status, slice_read_4096, guestmem_slice_read(ring, 0, buffer, 4096))                      \
+    CALL(status, slice_write_4096, guestmem_slice_write(ring, 0, buffer, 4096))                    \
+    CALL(number, slice_copy_4096, (number)guestmem_slice_copy(ring, page))                         \
+    CALL(truth, slice_fill_4096, (guestmem_slice_fill(ring, 0), true))                             \
+    CALL(truth, slice_is_zero_4096, guestmem_slice_is_zero(ring))                                  \
     /* In line. */                                                                                 \
     CALL(pointer, view_ptr, guestmem_view_ptr(&view, at, 64))                                      \
     CALL(pointer, view_ptr_rom, guestmem_view_ptr(&wide_view, rom, 64))                            \
@@ -87,12 +96,12 @@ enum { REGIONS = 256, CHAIN = 16 };
  * which is smaller than the map's chunks can be where addresses go up to 1 TiB. */
 static struct guestmem *one, *many, *wide;
 static struct guestmem_view view, wide_view;
-static volatile uint64_t at = 0xc80000, rom = 0xfffd0000;
+static volatile uint64_t at = 0xc80000, there = 0xe80000, rom = 0xfffd0000;
 static volatile size_t offset = 64;
 
 /* All of guest memory is zeros, and stays so. */
 static struct guestmem_range chain[CHAIN];
-static struct guestmem_slice ring, slice, slices[CHAIN];
+static struct guestmem_slice ring, page, slice, slices[CHAIN];
 static size_t count;
 static void *host;
 static uint8_t u8;
@@ -142,6 +151,7 @@ static void prepare(void)
     MUST(guestmem_get_view(one, &view, sizeof view) == GUESTMEM_OK);
     MUST(guestmem_get_view(wide, &wide_view, sizeof wide_view) == GUESTMEM_OK);
     MUST(guestmem_get_slice(one, at, sizeof buffer, &ring) == GUESTMEM_OK);
+    MUST(guestmem_get_slice(one, there, sizeof buffer, &page) == GUESTMEM_OK);
 }
 
 static __attribute__((noinline)) void warm_up(void)
