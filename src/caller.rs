@@ -17,10 +17,10 @@ pub fn remove(
     file: Option<(&BackingFile, u64)>,
     offset: u64,
     len: u64,
+    maps: &Maps,
 ) -> Result<()> {
     let start = mapping.host() as u64 + offset;
-    let maps = proc::needed(Maps::read())?;
-    let areas = maps.at(start, len)?;
+    let areas = proc::needed(maps.at(start, len))?;
     for area in areas {
         check(area, start, len)?;
         if let Some((file, begin)) = file {
@@ -114,9 +114,11 @@ pub fn covered(areas: &[(u64, u64)], start: u64, len: u64) -> bool {
 }
 
 /// What kind of memory it is, where it is all mapped and of one kind.
-pub fn kind(start: u64, len: u64) -> Result<Option<MemoryKind>> {
-    let maps = Maps::read()?;
-    let areas = maps.at(start, len).unwrap_or_default();
+pub fn kind(start: u64, len: u64, maps: &Maps) -> Result<Option<MemoryKind>> {
+    let areas = match maps.at(start, len) {
+        Err(Error::Unsupported(_)) => return Ok(None),
+        areas => areas?,
+    };
     let kind = areas.first().map(|area| area.kind);
     Ok(kind.filter(|&kind| areas.iter().all(|area| area.kind == kind)))
 }

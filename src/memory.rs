@@ -7,6 +7,7 @@ use crate::backing::{Backing, BackingFile};
 use crate::error::{About, Error, Result};
 use crate::handle::{Pool, Pooled, Ref};
 use crate::policy;
+use crate::proc::Maps;
 use crate::published::Published;
 use crate::region::{MemoryRegion, RegionOptions, Source};
 use crate::table::{Entry, FlatSize, Table};
@@ -244,7 +245,7 @@ impl GuestMemory {
         if region.is_read_only() {
             return Err(Error::ReadOnly);
         }
-        region.remove(offset, count)
+        region.remove(offset, count, &Maps::default())
     }
 
     /// Puts further policies in force. What did take effect stays, whatever else fails.

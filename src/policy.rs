@@ -7,7 +7,7 @@ use crate::caller;
 use crate::error::{Error, Result};
 use crate::handle::Ref;
 use crate::mapping::Advice;
-use crate::proc::{self, MemoryKind, page_size};
+use crate::proc::{self, Maps, MemoryKind, page_size};
 use crate::region::MemoryRegion;
 use std::sync::{Mutex, PoisonError};
 
@@ -82,8 +82,9 @@ fn apply_to_all(regions: &[Ref<MemoryRegion>], advice: Advice, policy: &'static 
         error => refused(error.os_errno()),
     };
     // The kernel says yes to some advice that it then ignores: ask before anything changes.
+    let maps = Maps::default();
     for region in regions {
-        if is_ignored(region, advice).map_err(unknown)? {
+        if is_ignored(region, advice, &maps).map_err(unknown)? {
             return Err(refused(0));
         }
     }
@@ -132,30 +133,30 @@ fn is_within(region: &MemoryRegion, areas: &[(u64, u64)]) -> bool {
 }
 
 /// True when the kernel would accept the advice for this region and do nothing (madvise(2)).
-fn is_ignored(region: &MemoryRegion, advice: Advice) -> Result<bool> {
+fn is_ignored(region: &MemoryRegion, advice: Advice, maps: &Maps) -> Result<bool> {
     match advice {
-        Advice::HugePages => Ok(!is_given(region, advice) && !gets_huge_pages(region)?),
+        Advice::HugePages => Ok(!is_given(region, advice) && !gets_huge_pages(region, maps)?),
         Advice::Mergeable => {
-            Ok(matches!(kind_of(region)?, MemoryKind::Shared | MemoryKind::PrivateHuge))
+            Ok(matches!(kind_of(region, maps)?, MemoryKind::Shared | MemoryKind::PrivateHuge))
         }
         Advice::Lock | Advice::DontFork => Ok(false),
     }
 }
 
-fn gets_huge_pages(region: &MemoryRegion) -> Result<bool> {
+fn gets_huge_pages(region: &MemoryRegion, maps: &Maps) -> Result<bool> {
     match region.backing() {
         Backing::Shared { file, .. } | Backing::Caller { file: Some(file), .. } => {
             // Other files have rules of their own.
             Ok(!proc::is_memfd(file.fd())? || proc::memfd_huge_pages()?)
         }
-        Backing::Caller { file: None, .. } if kind_of(region)? == MemoryKind::Shared => {
+        Backing::Caller { file: None, .. } if kind_of(region, maps)? == MemoryKind::Shared => {
             proc::memfd_huge_pages()
         }
         _ => proc::private_huge_pages(),
     }
 }
 
-fn kind_of(region: &MemoryRegion) -> Result<MemoryKind> {
+fn kind_of(region: &MemoryRegion, maps: &Maps) -> Result<MemoryKind> {
     Ok(match region.backing() {
         Backing::Shared { .. } => MemoryKind::Shared,
         Backing::CopyOnWrite { .. } => MemoryKind::PrivateFile,
@@ -163,7 +164,7 @@ fn kind_of(region: &MemoryRegion) -> Result<MemoryKind> {
         Backing::Caller { .. } => {
             let (start, len) = (region.host() as u64, region.range().size());
             // What is of several kinds is taken for what cannot be merged.
-            caller::kind(start, len)?.unwrap_or(MemoryKind::Shared)
+            caller::kind(start, len, maps)?.unwrap_or(MemoryKind::Shared)
         }
     })
 }
@@ -189,7 +190,7 @@ mod tests {
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     both.wait();
-                    region.remove(0, page).unwrap();
+                    region.remove(0, page, &Maps::default()).unwrap();
                 });
                 both.wait();
                 region.apply(Advice::DontFork).unwrap();

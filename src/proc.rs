@@ -4,6 +4,7 @@
 use crate::alloc::push;
 use crate::error::{Error, Result, errno};
 use crate::file;
+use std::cell::OnceCell;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -39,26 +40,23 @@ pub struct Area {
 
 const UNMAPPED: Error = Error::Unsupported("the caller's memory is not mapped all the way");
 
-/// The mappings of this process at one time, in order. To be read once for many regions: each of them
-/// may be a mapping.
+/// The mappings of this process, in order, as they are when they are first asked for. One look is for
+/// many regions: each of them may be a mapping.
 #[derive(Default)]
-pub struct Maps(Vec<Area>);
+pub struct Maps(OnceCell<Vec<Area>>);
 
 impl Maps {
-    /// Reads all of them.
-    pub fn read() -> Result<Self> {
-        let maps = read_file(c"/proc/self/maps")?;
-        let mut areas = Vec::new();
-        for area in maps.split(|&byte| byte == b'\n').filter_map(parse_area) {
-            push(&mut areas, area)?;
-        }
-        Ok(Maps(areas))
-    }
-
     /// Those at `start..start + len`, whole. There must be no gap between them.
     pub fn at(&self, start: u64, len: u64) -> Result<&[Area]> {
+        let all = match self.0.get() {
+            Some(all) => all,
+            None => {
+                let all = read_maps()?;
+                self.0.get_or_init(|| all)
+            }
+        };
         let end = start.checked_add(len).ok_or(UNMAPPED)?;
-        let from = &self.0[self.0.partition_point(|area| area.end <= start)..];
+        let from = &all[all.partition_point(|area| area.end <= start)..];
         let mut reached = start;
         let mut count = 0;
         while reached < end {
@@ -68,6 +66,15 @@ impl Maps {
         }
         Ok(&from[..count])
     }
+}
+
+fn read_maps() -> Result<Vec<Area>> {
+    let maps = read_file(c"/proc/self/maps")?;
+    let mut areas = Vec::new();
+    for area in maps.split(|&byte| byte == b'\n').filter_map(parse_area) {
+        push(&mut areas, area)?;
+    }
+    Ok(areas)
 }
 
 /// One line: `start-end perms offset device inode [name]`.
@@ -276,7 +283,7 @@ mod tests {
     fn own_memory_is_found() {
         let local = 0u8;
         let start = &raw const local as u64;
-        let maps = Maps::read().unwrap();
+        let maps = Maps::default();
         let kinds = |start, len| maps.at(start, len).map(|all| all[0].kind);
         assert_eq!(kinds(start, 1), Ok(MemoryKind::PrivateAnonymous));
         assert!(kinds(0, 4096).is_err());

@@ -7,7 +7,7 @@ use crate::caller;
 use crate::error::{Error, Result};
 use crate::handle::{Pool, Pooled, Ref};
 use crate::mapping::{Advice, Content, Mapping, Placement};
-use crate::proc::page_size;
+use crate::proc::{Maps, page_size};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -276,8 +276,8 @@ impl MemoryRegion {
     }
 
     /// Frees the pages at `offset..offset + len`, page-aligned and within the region; they read
-    /// as zeros afterwards.
-    pub fn remove(&self, offset: u64, len: u64) -> Result<()> {
+    /// as zeros afterwards. `maps` is for whoever removes from many regions.
+    pub fn remove(&self, offset: u64, len: u64, maps: &Maps) -> Result<()> {
         match &self.backing {
             Backing::Shared { file, offset: start } => file.punch_hole(start + offset, len),
             // Before Linux 5.18 locked pages cannot be discarded, but replaced.
@@ -287,7 +287,7 @@ impl MemoryRegion {
             Backing::CopyOnWrite { .. } => self.replace_with_zeros(offset, len),
             Backing::Caller { file, offset: start } => {
                 let file = file.as_deref().map(|file| (file, *start));
-                caller::remove(&self.mapping, file, offset, len)
+                caller::remove(&self.mapping, file, offset, len, maps)
             }
         }
     }
@@ -388,7 +388,7 @@ mod tests {
                     for index in 0..3 {
                         u8::store(byte(&region, index * page), 7);
                     }
-                    region.remove(page, page).unwrap();
+                    region.remove(page, page, &Maps::default()).unwrap();
                     let read = |index| u8::load(byte(&region, index * page));
                     assert_eq!([read(0), read(1), read(2)], [7, 0, 7]);
                 }

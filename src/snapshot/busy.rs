@@ -4,7 +4,6 @@
 use super::{Regions, stat};
 use crate::backing::Backing;
 use crate::error::{Error, Result};
-use crate::handle::Ref;
 use crate::proc::{Area, Maps, MemoryKind, needed};
 use crate::region::MemoryRegion;
 
@@ -19,8 +18,7 @@ pub enum Mapped {
 
 /// Refuses to write a snapshot over the file that holds the memory.
 pub fn refuse_backing(regions: Regions, target: &libc::stat, mapped: Mapped) -> Result<()> {
-    let callers = |region: &Ref<MemoryRegion>| matches!(region.backing(), Backing::Caller { .. });
-    let maps = if regions.iter().any(callers) { needed(Maps::read())? } else { Maps::default() };
+    let maps = Maps::default();
     for region in regions {
         let is_same = |fd| -> Result<bool> {
             let own = stat(fd)?;
@@ -50,7 +48,7 @@ fn maps_file(
     target: &libc::stat,
     mapped: Mapped,
 ) -> Result<bool> {
-    let areas = maps.at(region.host() as u64, region.range().size())?;
+    let areas = needed(maps.at(region.host() as u64, region.range().size()))?;
     let matters = |area: &Area| mapped == Mapped::Any || area.kind == MemoryKind::Shared;
     let is_same = |area: &Area| (area.device, area.inode) == (target.st_dev, target.st_ino);
     Ok(areas.iter().any(|area| matters(area) && is_same(area)))

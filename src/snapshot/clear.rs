@@ -7,7 +7,7 @@ use crate::address::{align_down, next_congruent};
 use crate::alloc::vec_of;
 use crate::backing::Backing;
 use crate::error::{Error, Result};
-use crate::proc::page_size;
+use crate::proc::{Maps, page_size};
 use crate::region::MemoryRegion;
 use crate::volatile;
 
@@ -34,25 +34,25 @@ pub fn stale(
 
 /// Makes the `stale` parts of `region` read as zeros, and frees their host memory as far as the
 /// backing allows it.
-pub fn clear(region: &MemoryRegion, stale: &[DataRange]) -> Result<()> {
+pub fn clear(region: &MemoryRegion, stale: &[DataRange], maps: &Maps) -> Result<()> {
     if stale.is_empty() {
         return Ok(());
     }
     if let Backing::CopyOnWrite { .. } = region.backing() {
         // One mapping instead of one for each part: a process may have only so many. Whatever
         // the snapshot holds is written anew.
-        return region.remove(0, region.range().size());
+        return region.remove(0, region.range().size(), maps);
     }
-    stale.iter().try_for_each(|part| clear_part(region, *part))
+    stale.iter().try_for_each(|part| clear_part(region, *part, maps))
 }
 
-fn clear_part(region: &MemoryRegion, part: DataRange) -> Result<()> {
+fn clear_part(region: &MemoryRegion, part: DataRange, maps: &Maps) -> Result<()> {
     let page = region.page_size();
     // Larger pages that the part covers only partly hold other data too.
     let first = next_congruent(part.start, 0, page).unwrap_or(part.end).min(part.end);
     let last = align_down(part.end, page).max(first);
     if first < last {
-        match region.remove(first, last - first) {
+        match region.remove(first, last - first, maps) {
             Ok(()) => {}
             Err(Error::Unsupported(_)) => zero(region, first, last),
             Err(error) => return Err(error),

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::file::{self, Read, read_some};
 use crate::handle::Ref;
 use crate::memory::GuestMemory;
+use crate::proc::Maps;
 use crate::region::{MemoryRegion, Source};
 use crate::volatile;
 use std::cell::Cell;
@@ -189,8 +190,10 @@ impl Restore {
             Ok(()) => self.set_tainted(false),
             Err(Error::Cancelled) => return Err(Error::Cancelled),
             Err(error) => {
+                let maps = Maps::default();
                 for (region, was_tainted) in self.regions.iter().zip(were_tainted) {
-                    clear::clear(region, &[DataRange { start: 0, end: region.range().size() }])?;
+                    let whole = [DataRange { start: 0, end: region.range().size() }];
+                    clear::clear(region, &whole, &maps)?;
                     region.set_tainted(was_tainted);
                 }
                 self.begun.set(false);
@@ -239,7 +242,8 @@ impl Restore {
         self.begun.set(true);
         self.set_tainted(true);
         let mut parts = self.regions.iter().zip(stale);
-        parts.try_for_each(|(region, parts)| clear::clear(region, parts))
+        let maps = Maps::default();
+        parts.try_for_each(|(region, parts)| clear::clear(region, parts, &maps))
     }
 
     /// Tells of these regions, whatever becomes of the memory meanwhile.

@@ -2,6 +2,7 @@
 
 use super::restore::{RestoreOptions, restore_from, restore_from_fd};
 use super::*;
+use crate::proc::Maps;
 use crate::region::{CallerMemory, RegionOptions, Source};
 use crate::volatile::{copy_from_guest, fill};
 use std::fs::File;
@@ -100,7 +101,10 @@ fn every_layout_of_data_and_holes_comes_back_over_any_other() {
         for pattern in 0..256u32 {
             let patterns = [pattern, !pattern & 0xff, pattern.reverse_bits() >> 24];
             for region in 0..3 {
-                from.region(region).unwrap().remove(0, PAGES * page_size()).unwrap();
+                from.region(region)
+                    .unwrap()
+                    .remove(0, PAGES * page_size(), &Maps::default())
+                    .unwrap();
             }
             touch(&from, patterns, 1);
             touch(&to, [pattern.rotate_left(3) & 0xff, 0xff, 0x3c], 100);

@@ -95,6 +95,7 @@ fn keep(regions: &[Ref<MemoryRegion>], parts: &[Part]) -> Result<Vec<Part>> {
 mod tests {
     use super::super::extents::find;
     use super::*;
+    use crate::proc::Maps;
     use crate::region::RegionOptions;
 
     /// A region of `pages`, each with the byte that `byte` gives for it.
@@ -116,7 +117,7 @@ mod tests {
             // Three regions; the middle one has pages that were never written.
             let bit = |index: u64| (pattern >> index & 1) as u8;
             let middle = region(2, |_| 0);
-            middle.remove(0, 2 * page_size()).unwrap();
+            middle.remove(0, 2 * page_size(), &Maps::default()).unwrap();
             let regions = [region(5, bit), middle, region(4, |index| bit(index + 5))];
             let all = find(&regions, 1).unwrap();
             for threads in [1, 3] {

@@ -66,8 +66,7 @@ pub struct Pieces {
     of_files: Vec<FilePart>,
     /// What is known of the file that was asked last: many regions may live in one.
     last: Option<(RawFd, FileId, Keeping)>,
-    /// Read where a region asks for them.
-    maps: Option<Maps>,
+    maps: Maps,
 }
 
 impl Pieces {
@@ -90,14 +89,11 @@ impl Pieces {
     }
 
     fn add_areas(&mut self, whole: Piece, given: Option<(RawFd, u64)>) -> Result<()> {
-        let maps = match self.maps.take() {
-            Some(maps) => maps,
-            None => needed(Maps::read())?,
-        };
-        let areas = maps.at(whole.host, whole.size)?;
-        let added = areas.iter().try_for_each(|area| self.add_area(whole, area, given));
-        self.maps = Some(maps);
-        added
+        let maps = std::mem::take(&mut self.maps);
+        let areas = needed(maps.at(whole.host, whole.size))?;
+        areas.iter().try_for_each(|area| self.add_area(whole, area, given))?;
+        self.maps = maps;
+        Ok(())
     }
 
     /// A mapping in the caller's region. Its file is opened through the mapping when the caller

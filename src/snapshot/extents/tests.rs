@@ -7,7 +7,7 @@ mod sharing;
 
 use super::files::{Keeping, Way};
 use super::*;
-use crate::proc::page_size;
+use crate::proc::{Maps, page_size};
 use crate::region::{CallerMemory, RegionOptions, Source};
 use crate::volatile;
 use std::ffi::CStr;
@@ -253,7 +253,7 @@ fn removed_pages_are_holes_again() {
     for source in [Source::Memfd, Source::Private] {
         let region = region_of(source);
         touch(region.host(), 0xff, 1);
-        region.remove(2 * page, 3 * page).unwrap();
+        region.remove(2 * page, 3 * page, &Maps::default()).unwrap();
         assert_eq!(found(&region), 0b1110_0011);
     }
 }
@@ -279,7 +279,7 @@ fn pages_that_were_only_read_hold_nothing() {
     // More than that does no harm in an image, and it is there.
     assert_eq!(pages(&map, Wanted::AnyPrivate), 0xff);
     assert_eq!(pages(&PageMap::without_scan(), Wanted::Private), 0xff);
-    region.remove(0, region.range().size()).unwrap();
+    region.remove(0, region.range().size(), &Maps::default()).unwrap();
     assert_eq!(pages(&map, Wanted::AnyPrivate), 0);
 }
 
