@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Section 4: what a memory says about itself. */
-#include "check.h"
+#define _GNU_SOURCE
+#include "host.h"
 
 #include <ctype.h>
+#include <sys/resource.h>
 
 static const struct guestmem_range ranges[] = {
     { 0x1000, 0x2000 }, { 0x3000, 0x1000 }, { 0x8000, 0x1000 }, { 0x100000000, 0x3000 }
@@ -228,6 +230,21 @@ static void describe(const struct guestmem *mem)
     guestmem_free(NULL);
 }
 
+/* What cannot be asked is left out. */
+static int describe_without_proc(void *mem)
+{
+    const struct rlimit none = {0, 0};
+    char *json = NULL;
+    check_failures = 0;
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    CHECK_OK(guestmem_describe(mem, &json));
+    REQUIRE(json != NULL);
+    CHECK(skip_value(json) != NULL && strstr(json, "resident") == NULL);
+    CHECK(strstr(json, "\"page_size\":") != NULL);
+    guestmem_free(json);
+    return check_result();
+}
+
 int main(void)
 {
     struct guestmem *mem = make();
@@ -239,6 +256,7 @@ int main(void)
     checked_offset(mem);
     is_valid_range(mem);
     describe(mem);
+    CHECK_EQ(host_in_child(describe_without_proc, mem), 0);
     guestmem_unref(mem);
     empty_memory();
     return check_result();

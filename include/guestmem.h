@@ -679,7 +679,8 @@ bool guestmem_is_valid_range(const struct guestmem *mem, uint64_t start, uint64_
 
 /**
  * Describes a memory in one JSON object: its size and end, the policies in force, and each region
- * with its backing and resident bytes. For people and logs; keys may be added. Any thread.
+ * with its backing and, where /proc tells them, resident bytes. For people and logs; keys may be
+ * added. Any thread.
  *
  * @param mem   a memory.
  * @param json  the text, which goes to guestmem_free().
@@ -1805,6 +1806,10 @@ uint64_t guestmem_memory_policy(const struct guestmem *mem);
  * guestmem_remove_region() gives: do so when the hypervisor no longer maps it and the calls that
  * began before have returned. Until then nothing else can come to lie in its address range.
  * docs/hotplug.md tells the order, and what goes wrong in another.
+ *
+ * All changes of a memory together may take 1 GiB for old tables: some 20,000 changes of a usual
+ * map, millions of one whose regions are multiples of 1 GiB. Each takes time for the regions that
+ * there are, so make memory of very many by guestmem_from_regions().
  */
 
 /**
@@ -1818,9 +1823,11 @@ uint64_t guestmem_memory_policy(const struct guestmem *mem);
  * @retval GUESTMEM_E_OVERLAP       it shares addresses with a region that is there.
  * @retval GUESTMEM_E_POLICY        a policy in force was refused for the region; the error message
  *   names it. The region has none of them that it did not have before.
+ * @retval GUESTMEM_E_TOO_LARGE     the tables of earlier changes take 1 GiB; the memory is as it was.
  * @retval GUESTMEM_E_NO_MEMORY     no host memory.
  */
-int guestmem_add_region(struct guestmem *mem, struct guestmem_region *region);
+int guestmem_add_region(struct guestmem *mem,
+                        struct guestmem_region *region);
 
 /**
  * Takes a region out. It stays mapped until the caller gives its reference back. Any thread.
@@ -1833,6 +1840,8 @@ int guestmem_add_region(struct guestmem *mem, struct guestmem_region *region);
  * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
  * @retval GUESTMEM_E_INVALID_ARGUMENT  removed is NULL.
  * @retval GUESTMEM_E_NOT_FOUND         no region starts there.
+ * @retval GUESTMEM_E_TOO_LARGE         the tables of earlier changes take 1 GiB; the region is still
+ *   there.
  * @retval GUESTMEM_E_NO_MEMORY         no host memory; the region is still there.
  */
 int guestmem_remove_region(struct guestmem *mem,

@@ -9,6 +9,9 @@ use crate::proc;
 use crate::region::{MemoryRegion, Source};
 use std::io::Write;
 
+/// First address and end of a mapping, and how many of its bytes are in memory.
+type Resident = (u64, u64, u64);
+
 const POLICIES: [(u64, &str); 5] = [
     (policy::USE_HUGEPAGES, "use_hugepages"),
     (policy::LOCK_GUEST_MEMORY, "lock_guest_memory"),
@@ -19,12 +22,22 @@ const POLICIES: [(u64, &str); 5] = [
 
 /// Regions, backings, policy and resident bytes of `mem`.
 pub fn describe(mem: &GuestMemory) -> Result<Vec<u8>> {
+    let areas = match proc::resident_areas() {
+        Err(error @ Error::NoMemory(_)) => return Err(error),
+        // Without /proc it is not known, and not told.
+        areas => areas.ok(),
+    };
     let mut text = Text::default();
-    write_memory(&mut text, mem).map_err(|_| Error::NoMemory("the description"))?;
+    write_memory(&mut text, mem, areas.as_deref())
+        .map_err(|_| Error::NoMemory("the description"))?;
     Ok(text.into_bytes())
 }
 
-fn write_memory(text: &mut Text, mem: &GuestMemory) -> std::io::Result<()> {
+fn write_memory(
+    text: &mut Text,
+    mem: &GuestMemory,
+    areas: Option<&[Resident]>,
+) -> std::io::Result<()> {
     let table = mem.table();
     let (end, size) = (table.end_addr(), table.size());
     write!(text, "{{\"end_addr\":{end},\"memory_size\":{size},\"policy\":[")?;
@@ -33,20 +46,22 @@ fn write_memory(text: &mut Text, mem: &GuestMemory) -> std::io::Result<()> {
         write!(text, "{}\"{name}\"", comma(index))?;
     }
     write!(text, "],\"tainted\":{},\"regions\":[", table.is_tainted())?;
-    let areas = proc::resident_areas().unwrap_or_default();
     let mut resident = 0;
     for (index, entry) in table.entries().iter().enumerate() {
         text.write_all(comma(index).as_bytes())?;
-        resident += write_region(text, entry.region(), &areas)?;
+        resident += write_region(text, entry.region(), areas)?;
     }
-    write!(text, "],\"resident\":{resident}}}")
+    match areas {
+        Some(_) => write!(text, "],\"resident\":{resident}}}"),
+        None => write!(text, "]}}"),
+    }
 }
 
-/// Writes one region. Gives its resident bytes.
+/// Writes one region. Gives its resident bytes, as far as that is known.
 fn write_region(
     text: &mut Text,
     region: &MemoryRegion,
-    areas: &[(u64, u64, u64)],
+    areas: Option<&[Resident]>,
 ) -> std::io::Result<u64> {
     let (range, options) = (region.range(), region.options());
     write!(
@@ -60,18 +75,26 @@ fn write_region(
     if let Some((file, offset)) = region.backing().file() {
         write!(text, ",\"fd\":{},\"fd_offset\":{offset}", file.fd())?;
     }
-    let (host, size) = (region.host() as u64, range.size());
-    let from = areas.partition_point(|(_, end, _)| *end <= host);
-    let inside = areas[from..].iter().take_while(|(start, ..)| *start < host + size);
-    let resident = inside.map(|(_, _, bytes)| bytes).sum::<u64>().min(size);
     write!(
         text,
-        ",\"read_only\":{},\"purpose\":{},\"page_size\":{},\"resident\":{resident}}}",
+        ",\"read_only\":{},\"purpose\":{},\"page_size\":{}",
         options.read_only,
         options.purpose,
         region.page_size(),
     )?;
-    Ok(resident)
+    let resident = areas.map(|areas| resident_bytes(region, areas));
+    if let Some(resident) = resident {
+        write!(text, ",\"resident\":{resident}")?;
+    }
+    write!(text, "}}")?;
+    Ok(resident.unwrap_or(0))
+}
+
+fn resident_bytes(region: &MemoryRegion, areas: &[Resident]) -> u64 {
+    let (host, size) = (region.host() as u64, region.range().size());
+    let from = areas.partition_point(|(_, end, _)| *end <= host);
+    let inside = areas[from..].iter().take_while(|(start, ..)| *start < host + size);
+    inside.map(|(_, _, bytes)| bytes).sum::<u64>().min(size)
 }
 
 fn backing_name(source: Source) -> &'static str {

@@ -35,7 +35,13 @@ struct State {
     regions: Vec<Ref<MemoryRegion>>,
     /// Every table that was ever in force, each where a reader may still look at it.
     tables: Vec<Vec<Table>>,
+    /// Bytes that changes have made these take.
+    changes: u64,
 }
+
+/// What all changes of a memory may take: each copies the table, so that adding very many regions
+/// one by one would take the square of their number.
+const MOST_OF_CHANGES: u64 = 1 << 30;
 
 static MEMORIES: Pool<GuestMemory> = Pool::new();
 
@@ -90,7 +96,7 @@ impl GuestMemory {
             table: Published::nothing(),
             generation: AtomicU64::new(0),
             policy: AtomicU64::new(0),
-            state: Mutex::new(State { regions: Vec::new(), tables: Vec::new() }),
+            state: Mutex::new(State { regions: Vec::new(), tables: Vec::new(), changes: 0 }),
         };
         let mut state = memory.lock();
         let table = Self::prepare(&mut state, &regions)?;
@@ -108,6 +114,9 @@ impl GuestMemory {
         // All tables are kept, so that those of a memory that changes often must not be large.
         let flat = if state.tables.is_empty() { FlatSize::Any } else { FlatSize::Small };
         table.push(Table::new(entries, flat)?);
+        if !state.tables.is_empty() && table[0].bytes() > MOST_OF_CHANGES - state.changes {
+            return Err(Error::too_large("the tables of earlier changes take all that they may"));
+        }
         state.tables.try_reserve(1).map_err(|_| Error::NoMemory("a list of tables"))?;
         Ok(table)
     }
@@ -116,6 +125,9 @@ impl GuestMemory {
     fn publish(&self, state: &mut State, regions: Vec<Ref<MemoryRegion>>, mut table: Vec<Table>) {
         self.table.put(table.as_mut_ptr(), VERSIONS.fetch_add(1, Ordering::Relaxed));
         self.generation.store(state.tables.len() as u64, Ordering::Release);
+        if !state.tables.is_empty() {
+            state.changes += table[0].bytes();
+        }
         state.tables.push(table);
         state.regions = regions;
     }

@@ -171,6 +171,11 @@ impl Table {
         self.entries.iter().map(|entry| entry.range.size()).sum()
     }
 
+    /// Bytes that the table itself takes.
+    pub fn bytes(&self) -> u64 {
+        (size_of_val(&*self.chunks) + size_of_val(&*self.entries)) as u64
+    }
+
     /// True after a restore into a region failed half way.
     pub fn is_tainted(&self) -> bool {
         self.entries.iter().any(|entry| entry.region().is_tainted())

@@ -9,6 +9,10 @@
 //! guestmem_remove_region() gives: do so when the hypervisor no longer maps it and the calls that
 //! began before have returned. Until then nothing else can come to lie in its address range.
 //! docs/hotplug.md tells the order, and what goes wrong in another.
+//!
+//! All changes of a memory together may take 1 GiB for old tables: some 20,000 changes of a usual
+//! map, millions of one whose regions are multiples of 1 GiB. Each takes time for the regions that
+//! there are, so make memory of very many by guestmem_from_regions().
 
 use super::memory::guestmem;
 use super::region::guestmem_region;
@@ -28,6 +32,7 @@ use std::ptr::null_mut;
 /// @retval GUESTMEM_E_OVERLAP       it shares addresses with a region that is there.
 /// @retval GUESTMEM_E_POLICY        a policy in force was refused for the region; the error message
 ///   names it. The region has none of them that it did not have before.
+/// @retval GUESTMEM_E_TOO_LARGE     the tables of earlier changes take 1 GiB; the memory is as it was.
 /// @retval GUESTMEM_E_NO_MEMORY     no host memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_add_region(
@@ -53,6 +58,8 @@ pub unsafe extern "C" fn guestmem_add_region(
 /// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
 /// @retval GUESTMEM_E_INVALID_ARGUMENT  removed is NULL.
 /// @retval GUESTMEM_E_NOT_FOUND         no region starts there.
+/// @retval GUESTMEM_E_TOO_LARGE         the tables of earlier changes take 1 GiB; the region is still
+///   there.
 /// @retval GUESTMEM_E_NO_MEMORY         no host memory; the region is still there.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_remove_region(

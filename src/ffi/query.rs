@@ -220,7 +220,8 @@ pub unsafe extern "C" fn guestmem_is_valid_range(
 }
 
 /// Describes a memory in one JSON object: its size and end, the policies in force, and each region
-/// with its backing and resident bytes. For people and logs; keys may be added. Any thread.
+/// with its backing and, where /proc tells them, resident bytes. For people and logs; keys may be
+/// added. Any thread.
 ///
 /// @param mem   a memory.
 /// @param json  the text, which goes to guestmem_free().
