@@ -235,22 +235,21 @@ static void readers_meanwhile(const char *what)
 /* ---- what stays of it ---- */
 
 static double kept_by_a_change(const struct guestmem_range *ranges, size_t count,
-                               const struct guestmem_range *passing)
+                               const struct guestmem_range *passing, size_t changes)
 {
-    enum { CHANGES = 100 };
     struct guestmem *mem;
     size_t before, after;
     MUST_OK(guestmem_new(ranges, count, &mem));
     plug(mem, passing->guest_addr, passing->size);
     unplug(mem, passing->guest_addr);
     before = mallinfo2().uordblks;
-    for (int i = 0; i < CHANGES / 2; i++) {
+    for (size_t i = 0; i < changes / 2; i++) {
         plug(mem, passing->guest_addr, passing->size);
         unplug(mem, passing->guest_addr);
     }
     after = mallinfo2().uordblks;
     guestmem_unref(mem);
-    return (double)(after - before) / CHANGES;
+    return (double)(after - before) / (double)changes;
 }
 
 static void kept(const char *what)
@@ -260,9 +259,11 @@ static void kept(const char *what)
         {0, 640 << 10}, {1 << 20, 3 * GIB - (1 << 20)}, {4 * GIB, 3 * GIB}};
     static const struct guestmem_range big = {16 * GIB, GIB}, small = {16 * GIB, GIB / 2};
     if (!wanted(what)) return;
-    printf("\n%s, bytes each\n", what);
-    printf("%-12s  %.0f\n", "GiB", kept_by_a_change(even, COUNT_OF(even), &big));
-    printf("%-12s  %.0f\n", "640 KiB, GiB", kept_by_a_change(odd, COUNT_OF(odd), &small));
+    printf("\n%s, bytes each\n%-12s  %8s  %8s\n", what, "", "GiB", "odd");
+    for (size_t changes = 100; changes <= 100000; changes *= 10)
+        printf("%-12zu  %8.0f  %8.0f\n", changes,
+               kept_by_a_change(even, COUNT_OF(even), &big, changes),
+               kept_by_a_change(odd, COUNT_OF(odd), &small, changes));
 }
 
 int main(int argc, char **argv)

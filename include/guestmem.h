@@ -1807,9 +1807,9 @@ uint64_t guestmem_memory_policy(const struct guestmem *mem);
  * began before have returned. Until then nothing else can come to lie in its address range.
  * docs/hotplug.md tells the order, and what goes wrong in another.
  *
- * All changes of a memory together may take 1 GiB for old tables: some 20,000 changes of a usual
- * map, millions of one whose regions are multiples of 1 GiB. Each takes time for the regions that
- * there are, so make memory of very many by guestmem_from_regions().
+ * All changes of a memory together may take 1 GiB for old tables, which is more than a million of a
+ * usual map. Each takes time and room for all regions that there are, so make memory of thousands
+ * by guestmem_from_regions().
  */
 
 /**

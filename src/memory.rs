@@ -112,7 +112,10 @@ impl GuestMemory {
         entries.extend(regions.iter().map(|region| unsafe { Entry::of(region) }));
         let mut table = vec_of(1)?;
         // All tables are kept, so that those of a memory that changes often must not be large.
-        let flat = if state.tables.is_empty() { FlatSize::Any } else { FlatSize::Small };
+        let flat = match state.tables.len() as u64 {
+            0 => FlatSize::Any,
+            count => FlatSize::Kept { before: count - 1 },
+        };
         table.push(Table::new(entries, flat)?);
         if !state.tables.is_empty() && table[0].bytes() > MOST_OF_CHANGES - state.changes {
             return Err(Error::too_large("the tables of earlier changes take all that they may"));

@@ -19,6 +19,9 @@ const MAX_CHUNKS: u64 = 64 << 10;
 const MIN_BOUND: u64 = 16 << 10;
 /// Chunks in a small map: 64 KiB of map, unless there are many regions.
 const SMALL_MAP: u64 = 4 << 10;
+/// So many small maps may be kept before they become smaller, down to [`LEAST_MAP`] chunks.
+const FULL_MAPS: u64 = 256;
+const LEAST_MAP: u64 = 16;
 /// Set in [`Chunk::end`] of a read-only region.
 pub const READ_ONLY: u64 = 1;
 
@@ -47,8 +50,12 @@ pub struct Entry {
 pub enum FlatSize {
     /// As large as makes it exact, if that is bearable.
     Any,
-    /// Small, though more addresses then take the exact answer.
-    Small,
+    /// Small, though more addresses then take the exact answer: it is kept, as are those of so many
+    /// changes before. The more there were, the smaller it is.
+    Kept {
+        /// How many.
+        before: u64,
+    },
 }
 
 /// A table's flat map. What looks up often takes it by value, so that it stays in registers.
@@ -292,7 +299,11 @@ fn chunk_shape(entries: &[Entry], flat: FlatSize) -> (u32, u64) {
     let small = wanted.clamp(SMALL_MAP, MAX_CHUNKS);
     let (most, bound) = match flat {
         FlatSize::Any => (MAX_CHUNKS, small.max(MIN_BOUND)),
-        FlatSize::Small => (small, small),
+        FlatSize::Kept { before } => {
+            let part = (before / FULL_MAPS + 1).next_power_of_two();
+            let less = (small / part).max(LEAST_MAP);
+            (less, less)
+        }
     };
     let boundaries =
         entries.iter().fold(0, |all, entry| all | entry.range.start() | entry.range.end());

@@ -10,9 +10,9 @@
 //! began before have returned. Until then nothing else can come to lie in its address range.
 //! docs/hotplug.md tells the order, and what goes wrong in another.
 //!
-//! All changes of a memory together may take 1 GiB for old tables: some 20,000 changes of a usual
-//! map, millions of one whose regions are multiples of 1 GiB. Each takes time for the regions that
-//! there are, so make memory of very many by guestmem_from_regions().
+//! All changes of a memory together may take 1 GiB for old tables, which is more than a million of a
+//! usual map. Each takes time and room for all regions that there are, so make memory of thousands
+//! by guestmem_from_regions().
 
 use super::memory::guestmem;
 use super::region::guestmem_region;

@@ -294,8 +294,22 @@ fn the_flat_map_knows_all_where_it_can() {
 fn a_small_map_stays_small_and_right() {
     let (kib, gib) = (1 << 10, 1 << 30);
     let layout = [(0, 640 * kib), (1 << 20, 3 * gib), (4 * gib, 7 * gib)];
-    let (any, small) = (table(0, &layout, 1), sized_table(0, &layout, 1, FlatSize::Small));
-    assert!(any.chunks.len() > small.chunks.len() && small.chunks.len() <= SMALL_MAP as usize);
+    let any = table(0, &layout, 1);
+    let mut bytes = 0;
+    for before in 0..200_000 {
+        let small = sized_table(0, &layout, 1, FlatSize::Kept { before });
+        bytes += small.bytes();
+        if before % 20_000 == 0 {
+            assert!(any.chunks.len() > small.chunks.len());
+            assert!(small.chunks.len() <= SMALL_MAP as usize);
+            agree(&any, &small, &layout);
+        }
+    }
+    assert!(bytes < 200 << 20);
+}
+
+fn agree(any: &Table, small: &Table, layout: &[(u64, u64)]) {
+    let gib = 1 << 30;
     for edge in layout.iter().flat_map(|&(start, end)| [start, end]) {
         for addr in edge.saturating_sub(3)..edge + 3 {
             for len in [0, 1, 3, 4, gib] {
