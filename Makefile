@@ -150,7 +150,7 @@ check-asan: stage-asan
 # gcc's lacks functions that its code calls. Rust's standard library is not built for it: what that
 # hides is in c_tests/tsan/suppressions.
 TSAN := -O1 -g -fsanitize=thread -static-libtsan -L$(CURDIR)/build/tsan-runtime
-TSAN_PROGRAMS := handles_race hotplug hotplug_map hotplug_policy hotplug_threads inline_threads tearing threads
+TSAN_PROGRAMS := handles_race hotplug hotplug_map hotplug_policy hotplug_threads hotplug_whole inline_threads tearing threads
 
 stage-tsan: stage
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer --cfg guestmem_asan" \
@@ -181,7 +181,7 @@ check-abi: $(SHARED)
 # it lets an ldar pass an earlier stlr.
 AARCH64 := aarch64-unknown-linux-gnu
 QEMU := qemu-aarch64 -L /usr/aarch64-linux-gnu
-QEMU_PROGRAMS := access access_values asking cplusplus creating dlopen edges handles image_roundtrip lessons library \
+QEMU_PROGRAMS := access access_values asking cplusplus creating dlopen edges handles image_roundtrip lessons lessons_host library \
     lifetime nulls seed_examples slices snapshot structs tearing threads translating \
     $(filter-out inline_threads,$(basename $(notdir $(wildcard c_tests/inline*.c c_tests/inline*.cc))))
 
