@@ -113,7 +113,7 @@ check-abort: stage-abort
 	$(MAKE) --no-print-directory -C c_tests STAGE=$(CURDIR)/build/stage-abort LINK=shared OUT=$(CURDIR)/build/c_tests-abort
 
 # Where every instruction is expensive the programs do fewer rounds.
-INSTRUMENTED := GUESTMEM_TEST_FAST=1 GUESTMEM_TEST_NO_STRACE=1
+INSTRUMENTED := GUESTMEM_TEST_FAST=1 GUESTMEM_TEST_NO_INJECTION=1
 
 # Slots of handles are never freed, but can always be reached.
 LEAKS := definite,indirect,possible

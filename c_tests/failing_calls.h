@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* System calls that can be made to fail. A seccomp filter asks a second thread about each call of
- * interest that a third one makes, or those that it starts; other than strace it counts over all of
- * these, and costs no new process per call. A program that includes this defines _GNU_SOURCE first. */
+ * interest that a third one makes, or those that it starts, and counts over all of these. A program
+ * that includes this defines _GNU_SOURCE first. */
 #ifndef FAILING_CALLS_H
 #define FAILING_CALLS_H
 
@@ -139,6 +139,16 @@ static bool names_a_failed_call(int code)
            code == GUESTMEM_E_UNSUPPORTED || code == GUESTMEM_E_POLICY;
 }
 
+/* Of the codes that say no more than that a call failed, each is for some errnos. Populating gives
+ * EFAULT for a page that cannot be had, locking ENOMEM for a limit. */
+static bool fits(int code, int error)
+{
+    const bool limit = error == EMFILE || error == ENFILE;
+    if (code == GUESTMEM_E_NO_MEMORY) return error == ENOMEM || error == EFAULT;
+    if (code == GUESTMEM_E_TOO_LARGE) return limit;
+    return code != GUESTMEM_E_OS || !limit;
+}
+
 /* Of what came of a call that was made to fail so often; NULL when it is as it must be. */
 CHECK_UNUSED static const char *what_is_wrong(const struct failure *failure, unsigned times,
                                               int code, int os_errno)
@@ -149,6 +159,7 @@ CHECK_UNUSED static const char *what_is_wrong(const struct failure *failure, uns
     if (failure->expectation == MUST_NOT) return "was not continued";
     if (failure->expectation == LEAKS) return "told of what cannot be helped";
     if (!names_a_failed_call(code)) return "another code";
+    if (!fits(code, failure->error)) return "the code of another errno";
     if (code == GUESTMEM_E_UNSUPPORTED || code == GUESTMEM_E_NO_MEMORY) return NULL;
     /* where there is no such setting, the kernel would ignore the policy */
     if (code == GUESTMEM_E_POLICY && failure->error == ENOENT && os_errno == 0) return NULL;

@@ -25,7 +25,7 @@ CHECK_UNUSED static bool host_instrumented(void)
 {
     const char *fast = getenv("GUESTMEM_TEST_FAST");
     return (fast != NULL && *fast != 0 && strcmp(fast, "0") != 0) ||
-           getenv("GUESTMEM_TEST_NO_STRACE") != NULL;
+           getenv("GUESTMEM_TEST_NO_INJECTION") != NULL;
 }
 
 CHECK_UNUSED static uint64_t host_entries(const char *path)
