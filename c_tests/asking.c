@@ -236,7 +236,7 @@ static int describe_without_proc(void *mem)
     const struct rlimit none = {0, 0};
     char *json = NULL;
     check_failures = 0;
-    REQUIRE(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    if (setrlimit(RLIMIT_NOFILE, &none) != 0) return 77;
     CHECK_OK(guestmem_describe(mem, &json));
     REQUIRE(json != NULL);
     CHECK(skip_value(json) != NULL && strstr(json, "resident") == NULL);
@@ -248,6 +248,7 @@ static int describe_without_proc(void *mem)
 int main(void)
 {
     struct guestmem *mem = make();
+    int ending;
     sizes(mem);
     region_info(mem);
     find_region(mem);
@@ -256,7 +257,9 @@ int main(void)
     checked_offset(mem);
     is_valid_range(mem);
     describe(mem);
-    CHECK_EQ(host_in_child(describe_without_proc, mem), 0);
+    ending = host_in_child(describe_without_proc, mem);
+    if (ending == 77) SKIP_PART("RLIMIT_NOFILE cannot be set");
+    else CHECK_EQ(ending, 0);
     guestmem_unref(mem);
     empty_memory();
     return check_result();
