@@ -1763,7 +1763,8 @@ bool guestmem_slice_store_u64_fn(struct guestmem_slice s,
  * @retval GUESTMEM_E_NO_MEMORY        the kernel lacked memory for it. Of a copy-on-write region the
  *   range is replaced, for which as many host addresses again are needed for a moment.
  * @retval GUESTMEM_E_TOO_LARGE        caller's memory: no descriptor was free to look at it.
- * @retval GUESTMEM_E_OS               a system call failed.
+ * @retval GUESTMEM_E_OS               a system call failed. Pages under
+ *   GUESTMEM_POLICY_LOCK_GUEST_MEMORY are not locked any more if RLIMIT_MEMLOCK was lowered since.
  */
 int guestmem_remove_range(const struct guestmem *mem,
                           uint64_t addr,

@@ -178,9 +178,10 @@ impl Table {
         self.entries.iter().map(|entry| entry.range.size()).sum()
     }
 
-    /// Bytes that the table itself takes.
+    /// Bytes that it takes to keep the table, with what lists of them and the allocator add.
     pub fn bytes(&self) -> u64 {
-        (size_of_val(&*self.chunks) + size_of_val(&*self.entries)) as u64
+        const BESIDE: usize = 64 + size_of::<Table>() + 2 * size_of::<Vec<Table>>();
+        (BESIDE + size_of_val(&*self.chunks) + size_of_val(&*self.entries)) as u64
     }
 
     /// True after a restore into a region failed half way.

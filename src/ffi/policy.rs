@@ -46,7 +46,8 @@ const _: () = assert!(
 /// @retval GUESTMEM_E_NO_MEMORY        the kernel lacked memory for it. Of a copy-on-write region the
 ///   range is replaced, for which as many host addresses again are needed for a moment.
 /// @retval GUESTMEM_E_TOO_LARGE        caller's memory: no descriptor was free to look at it.
-/// @retval GUESTMEM_E_OS               a system call failed.
+/// @retval GUESTMEM_E_OS               a system call failed. Pages under
+///   GUESTMEM_POLICY_LOCK_GUEST_MEMORY are not locked any more if RLIMIT_MEMLOCK was lowered since.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_remove_range(
     mem: *const guestmem,

@@ -25,8 +25,13 @@ impl Mapping {
         if !lock {
             return self.put_over(offset, zeros);
         }
-        // The process may have no right to lock more than it has. So the old pages give theirs up
-        // first, and get it back when that was for nothing.
+        match zeros.lock(0, len) {
+            Ok(()) => return self.put_over(offset, zeros),
+            Err(Error::Os { errno: libc::ENOMEM, .. }) => {}
+            refused => return refused,
+        }
+        // The process has no right to lock more than it has. So the old pages give theirs up first,
+        // and get it back when that was for nothing.
         self.unlock(offset, len)?;
         let locked = zeros.lock(0, len);
         let replaced = locked.and_then(|()| self.put_over(offset, zeros));
