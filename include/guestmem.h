@@ -56,7 +56,8 @@
  *   otherwise it may only access, translate, transfer, ask (not guestmem_describe()) and take or
  *   give back references that are not the last. Of memory under GUESTMEM_POLICY_DONTFORK it may ask,
  *   and release it, no more: other things may come to lie at its addresses. Locks are not inherited:
- *   memory under GUESTMEM_POLICY_LOCK_GUEST_MEMORY is locked in the process that asked for it.
+ *   memory under GUESTMEM_POLICY_LOCK_GUEST_MEMORY is locked in the process that asked for it, and
+ *   removing a range of a private file takes the right to lock in the others too.
  *
  * Zero length
  *   Moving 0 bytes succeeds and does nothing when the address is in a region or one past its end.
@@ -2064,6 +2065,7 @@ int guestmem_snapshot_write(const struct guestmem *mem,
  * @retval GUESTMEM_E_CORRUPT            a checksum does not match.
  * @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno.
  * @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
+ * @retval GUESTMEM_E_BUSY               another restore into a region of it has not ended.
  * @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
  * @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
  * @retval GUESTMEM_E_OS                 a system call failed.
@@ -2102,6 +2104,7 @@ int guestmem_restore(const struct guestmem *mem,
  * @retval GUESTMEM_E_IO                 read failed after `completed` bytes: os_errno is its errno,
  *   or EIO when it gave more than there was room for.
  * @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
+ * @retval GUESTMEM_E_BUSY               another restore into a region of it has not ended.
  * @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
  * @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
  * @retval GUESTMEM_E_OS                 a system call failed.
@@ -2203,6 +2206,7 @@ int guestmem_save(const struct guestmem *mem,
  * @retval GUESTMEM_E_SNAPSHOT_SHORT     the file was shortened while it was read.
  * @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno.
  * @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
+ * @retval GUESTMEM_E_BUSY               another restore into a region of it has not ended.
  * @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
  * @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
  * @retval GUESTMEM_E_OS                 another system call failed: there is no such file, say.

@@ -181,6 +181,7 @@ impl<T: Pooled> Ref<T> {
         unsafe {
             (*slot.as_ref().value.get()).write(value);
             slot.as_ref().refs.store(1, Ordering::Relaxed);
+            slot.as_ref().owned_by_c.store(0, Ordering::Relaxed);
             slot.as_ref().tag.store(T::TAG, Ordering::Release);
         }
         Ok(Ref(slot))

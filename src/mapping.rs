@@ -91,8 +91,7 @@ impl Mapping {
             protection: protection(read_only),
             kept_by: AtomicU64::new(0),
         };
-        mapping.map_in(content)?;
-        mapping.dont_dump(0, size)?;
+        mapping.map_over(0, size, content)?;
         Ok(mapping)
     }
 
@@ -146,11 +145,8 @@ impl Mapping {
             return;
         }
         let (host, size) = (self.host.cast(), self.size);
-        if advice == Advice::DontFork {
-            self.kept_by.store(0, Ordering::Relaxed);
-        }
         // SAFETY: each call only changes flags of a mapping that lives as long as `self`.
-        unsafe {
+        let result = unsafe {
             match advice {
                 Advice::HugePages => libc::madvise(host, size, libc::MADV_NOHUGEPAGE),
                 Advice::DontFork => libc::madvise(host, size, libc::MADV_DOFORK),
@@ -158,6 +154,9 @@ impl Mapping {
                 Advice::Lock => libc::munlock(host, size),
             }
         };
+        if advice == Advice::DontFork && result == 0 {
+            self.kept_by.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Faults every page in, on several threads where that helps. `unit` is the size of a page.
@@ -254,8 +253,10 @@ impl Mapping {
         if result != 0 { Err(Error::last_os(call)) } else { Ok(()) }
     }
 
-    fn map_in(&self, content: Content) -> Result<()> {
-        let (kind, fd, offset) = match content {
+    /// Maps content over a part that nobody else has been told of yet.
+    pub fn map_over(&self, offset: u64, len: u64, content: Content) -> Result<()> {
+        let start = self.part(offset, len)?;
+        let (kind, fd, from) = match content {
             Content::Shared { fd, offset } => (libc::MAP_SHARED, fd, offset),
             Content::CopyOnWrite { fd, offset } => (libc::MAP_PRIVATE, fd, offset),
             Content::Anonymous => (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0),
@@ -265,11 +266,10 @@ impl Mapping {
         let reserve = if kind & libc::MAP_PRIVATE != 0 { libc::MAP_NORESERVE } else { 0 };
         let flags = kind | libc::MAP_FIXED | reserve;
         // SAFETY: replaces a part of our own reservation, which nobody else has been told of yet.
-        let result = unsafe {
-            libc::mmap(self.host.cast(), self.size, self.protection, flags, fd, offset as i64)
-        };
+        let result =
+            unsafe { libc::mmap(start, len as usize, self.protection, flags, fd, from as i64) };
         if result != libc::MAP_FAILED {
-            return Ok(());
+            return self.dont_dump(offset, len);
         }
         Err(match errno() {
             errno @ (libc::EPERM | libc::EACCES | libc::ENODEV) if fd >= 0 => {

@@ -146,6 +146,8 @@ pub struct MemoryRegion {
     advice: AtomicU32,
     /// What it holds is neither the old nor the new state: a restore failed half way.
     tainted: AtomicBool,
+    /// A restore is at work on it.
+    restoring: AtomicBool,
 }
 
 // SAFETY: the options hold a host address, which is only a number here.
@@ -225,9 +227,18 @@ impl MemoryRegion {
             mapping.populate(page_size)?;
         }
         let advice = AtomicU32::new(0);
-        let tainted = AtomicBool::new(false);
+        let (tainted, restoring) = (AtomicBool::new(false), AtomicBool::new(false));
         let options = *options;
-        Ref::new(MemoryRegion { range, mapping, backing, options, page_size, advice, tainted })
+        Ref::new(MemoryRegion {
+            range,
+            mapping,
+            backing,
+            options,
+            page_size,
+            advice,
+            tainted,
+            restoring,
+        })
     }
 
     /// Its guest addresses.
@@ -290,6 +301,33 @@ impl MemoryRegion {
                 caller::remove(&self.mapping, file, offset, len, maps)
             }
         }
+    }
+
+    /// As [`MemoryRegion::remove`], but part of it may be done when it fails: what is replaced takes
+    /// few host addresses more that way.
+    pub fn remove_in_pieces(&self, offset: u64, len: u64, maps: &Maps) -> Result<()> {
+        const PIECE: u64 = 256 << 20;
+        if !matches!(self.backing, Backing::CopyOnWrite { .. }) {
+            return self.remove(offset, len, maps);
+        }
+        let end = offset + len;
+        let mut starts = (offset..end).step_by(PIECE as usize);
+        starts.try_for_each(|start| self.remove(start, PIECE.min(end - start), maps))
+    }
+
+    /// Puts private zeros in place of a part of a new region that nobody else knows of yet.
+    pub fn begin_with_zeros(&self, offset: u64, len: u64) -> Result<()> {
+        self.mapping.map_over(offset, len, Content::Anonymous)
+    }
+
+    /// Claims the region for a restore; False where another one has not ended.
+    pub fn begin_restore(&self) -> bool {
+        !self.restoring.swap(true, Ordering::Acquire)
+    }
+
+    /// Ends a claim.
+    pub fn end_restore(&self) {
+        self.restoring.store(false, Ordering::Release);
     }
 
     /// Brings the pages at `offset..offset + len` in to be written: many at once take less than each

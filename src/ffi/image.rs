@@ -110,6 +110,7 @@ pub unsafe extern "C" fn guestmem_save(
 /// @retval GUESTMEM_E_SNAPSHOT_SHORT     the file was shortened while it was read.
 /// @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno.
 /// @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
+/// @retval GUESTMEM_E_BUSY               another restore into a region of it has not ended.
 /// @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
 /// @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
 /// @retval GUESTMEM_E_OS                 another system call failed: there is no such file, say.

@@ -55,7 +55,8 @@
 //!   otherwise it may only access, translate, transfer, ask (not guestmem_describe()) and take or
 //!   give back references that are not the last. Of memory under GUESTMEM_POLICY_DONTFORK it may ask,
 //!   and release it, no more: other things may come to lie at its addresses. Locks are not inherited:
-//!   memory under GUESTMEM_POLICY_LOCK_GUEST_MEMORY is locked in the process that asked for it.
+//!   memory under GUESTMEM_POLICY_LOCK_GUEST_MEMORY is locked in the process that asked for it, and
+//!   removing a range of a private file takes the right to lock in the others too.
 //!
 //! Zero length
 //!   Moving 0 bytes succeeds and does nothing when the address is in a region or one past its end.

@@ -244,6 +244,7 @@ pub unsafe extern "C" fn guestmem_snapshot_write(
 /// @retval GUESTMEM_E_CORRUPT            a checksum does not match.
 /// @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno.
 /// @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
+/// @retval GUESTMEM_E_BUSY               another restore into a region of it has not ended.
 /// @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
 /// @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
 /// @retval GUESTMEM_E_OS                 a system call failed.
@@ -294,6 +295,7 @@ pub unsafe extern "C" fn guestmem_restore(
 /// @retval GUESTMEM_E_IO                 read failed after `completed` bytes: os_errno is its errno,
 ///   or EIO when it gave more than there was room for.
 /// @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
+/// @retval GUESTMEM_E_BUSY               another restore into a region of it has not ended.
 /// @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
 /// @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
 /// @retval GUESTMEM_E_OS                 a system call failed.

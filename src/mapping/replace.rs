@@ -5,6 +5,10 @@
 use super::{Advice, Mapping, map_anywhere};
 use crate::error::{Error, Result};
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
+
+/// Of those that replace locked pages.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 impl Mapping {
     /// Replaces a range by fresh private zeros to which `advice` is given, or changes nothing.
@@ -25,6 +29,8 @@ impl Mapping {
         if !lock {
             return self.put_over(offset, zeros);
         }
+        // Nobody else's pages are to take the room that these need to get their lock back.
+        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         match zeros.lock(0, len) {
             Ok(()) => return self.put_over(offset, zeros),
             Err(Error::Os { errno: libc::ENOMEM, .. }) => {}

@@ -41,7 +41,7 @@ pub fn clear(region: &MemoryRegion, stale: &[DataRange], maps: &Maps) -> Result<
     if let Backing::CopyOnWrite { .. } = region.backing() {
         // One mapping instead of one for each part: a process may have only so many. Whatever
         // the snapshot holds is written anew.
-        return region.remove(0, region.range().size(), maps);
+        return region.remove_in_pieces(0, region.range().size(), maps);
     }
     stale.iter().try_for_each(|part| clear_part(region, *part, maps))
 }

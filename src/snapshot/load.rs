@@ -12,7 +12,7 @@ use crate::backing::{Backing, BackingFile, FileUse};
 use crate::error::{Error, Result};
 use crate::handle::Ref;
 use crate::memory::GuestMemory;
-use crate::proc::{Maps, page_size};
+use crate::proc::page_size;
 use crate::region::{MemoryRegion, RegionOptions, Source};
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -87,7 +87,7 @@ fn map(fd: &OwnedFd, metadata: &Metadata) -> Result<Ref<GuestMemory>> {
             // Through the file, each of its pages would take one of the page cache to be read, and
             // one more to be written.
             if size >= large {
-                mapped.remove(start, size, &Maps::default())?;
+                mapped.begin_with_zeros(start, size)?;
             }
         }
         regions.push(mapped);

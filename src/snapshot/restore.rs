@@ -19,8 +19,8 @@ use crate::memory::GuestMemory;
 use crate::proc::Maps;
 use crate::region::{MemoryRegion, Source};
 use crate::volatile;
-use std::cell::Cell;
 use std::ffi::CStr;
+use std::ops::Deref;
 use std::os::fd::{AsRawFd, RawFd};
 
 /// How a snapshot is to be brought back.
@@ -43,13 +43,13 @@ pub fn restore_from_fd(
 ) -> Result<()> {
     let restore = Restore::new(mem, parse::parse(metadata)?)?;
     match bounds(fd)? {
-        Some(bounds) => restore.run(|restore| restore.read_part(fd, bounds, options, progress)),
+        Some(bounds) => restore.read_part(fd, bounds, options, progress),
         None => {
             let mut read = |buffer: &mut [u8]| {
                 // SAFETY: the buffer is ours to write.
                 unsafe { read_some(fd, buffer.as_mut_ptr(), buffer.len()) }
             };
-            restore.run(|restore| restore.read_stream(&mut read, options, progress))
+            restore.read_stream(&mut read, options, progress)
         }
     }
 }
@@ -63,7 +63,7 @@ pub fn restore_from(
     progress: Progress,
 ) -> Result<()> {
     let restore = Restore::new(mem, parse::parse(metadata)?)?;
-    restore.run(|restore| restore.read_stream(read, options, progress))
+    restore.read_stream(read, options, progress)
 }
 
 /// Restores from an image file.
@@ -74,8 +74,7 @@ pub fn restore_file(
     progress: Progress,
 ) -> Result<()> {
     let (fd, metadata) = Image::open(path)?.into_parts();
-    let restore = Restore::new(mem, metadata)?;
-    restore.run(|restore| restore.read_file(fd.as_raw_fd(), 0, options, progress))
+    Restore::new(mem, metadata)?.read_file(fd.as_raw_fd(), 0, options, progress)
 }
 
 /// Puts a chunk of data in its place in `regions`.
@@ -93,10 +92,36 @@ pub fn put(regions: Regions, chunk: Chunk, bytes: &[u8]) -> Result<()> {
 
 /// A restore whose metadata was checked.
 struct Restore {
-    regions: Vec<Ref<MemoryRegion>>,
+    regions: Claimed,
     metadata: Metadata,
-    /// Something was written, and not made empty again.
-    begun: Cell<bool>,
+}
+
+/// Regions that no other restore is at work on, until dropped: two that are mixed bring back neither,
+/// and one that fails would undo the other.
+struct Claimed(Vec<Ref<MemoryRegion>>);
+
+impl Claimed {
+    fn new(regions: Vec<Ref<MemoryRegion>>) -> Result<Self> {
+        let free = regions.iter().take_while(|region| region.begin_restore()).count();
+        if free == regions.len() {
+            return Ok(Claimed(regions));
+        }
+        regions[..free].iter().for_each(|region| region.end_restore());
+        Err(Error::Busy("another restore into the memory, or one of its regions, has not ended"))
+    }
+}
+
+impl Deref for Claimed {
+    type Target = [Ref<MemoryRegion>];
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|region| region.end_restore());
+    }
 }
 
 impl Restore {
@@ -106,17 +131,7 @@ impl Restore {
         if regions.iter().any(|region| region.is_read_only()) {
             return Err(Error::ReadOnly);
         }
-        Ok(Restore { regions, metadata, begun: Cell::new(false) })
-    }
-
-    /// What fails after the first write leaves the taint, also where another restore into the same
-    /// regions came to its end meanwhile.
-    fn run(self, work: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
-        let result = work(&self);
-        if result.is_err() && self.begun.get() {
-            self.set_tainted(true);
-        }
-        result
+        Ok(Restore { regions: Claimed::new(regions)?, metadata })
     }
 
     /// Reads the part of a file that begins at the position, if packed, or is all of it.
@@ -138,7 +153,8 @@ impl Restore {
         }
         self.read_file(fd, start, options, progress)?;
         if is_packed {
-            seek(fd, (start + size) as i64, libc::SEEK_SET)?;
+            seek(fd, (start + size) as i64, libc::SEEK_SET)
+                .inspect_err(|_| self.set_tainted(true))?;
         }
         Ok(())
     }
@@ -184,7 +200,6 @@ impl Restore {
     fn fill_empty(&self, put_all: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         let mut were_tainted = vec_of(self.regions.len())?;
         were_tainted.extend(self.regions.iter().map(|region| region.is_tainted()));
-        self.begun.set(true);
         self.set_tainted(true);
         match put_all() {
             Ok(()) => self.set_tainted(false),
@@ -196,7 +211,6 @@ impl Restore {
                     clear::clear(region, &whole, &maps)?;
                     region.set_tainted(was_tainted);
                 }
-                self.begun.set(false);
                 return Err(before_any_was_moved(error));
             }
         }
@@ -239,7 +253,6 @@ impl Restore {
     /// Makes holes where the snapshot has nothing: now rather than at the end, so that old and new
     /// data need not fit at once.
     fn begin(&self, stale: &[Vec<DataRange>]) -> Result<()> {
-        self.begun.set(true);
         self.set_tainted(true);
         let mut parts = self.regions.iter().zip(stale);
         let maps = Maps::default();
