@@ -8,6 +8,7 @@
 #endif
 #include "image_operations.h"
 
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -292,6 +293,20 @@ static int add_beyond_what_may_be_locked(void *unused)
     return check_result();
 }
 
+static void *replace_on(void *mem)
+{
+    for (uint64_t i = 0; i < 3000; i++) CHECK_OK(guestmem_remove_range(mem, i % 2 * PAGE, PAGE));
+    return NULL;
+}
+
+static void replace_by_threads(struct guestmem *mem)
+{
+    pthread_t threads[3];
+    for (size_t i = 0; i < 3; i++)
+        REQUIRE(pthread_create(&threads[i], NULL, replace_on, mem) == 0);
+    for (size_t i = 0; i < 3; i++) REQUIRE(pthread_join(threads[i], NULL) == 0);
+}
+
 /* No more may be locked than is: pages can be replaced all the same, and what is there then is locked. */
 static int replace_what_is_locked(void *unused)
 {
@@ -309,6 +324,7 @@ static int replace_what_is_locked(void *unused)
     CHECK_OK(guestmem_write_u64(mem, PAGE, 1));
     CHECK_OK(guestmem_remove_range(mem, PAGE, PAGE));
     CHECK_EQ(*(uint64_t *)((uint8_t *)info_of(mem, 0).host_addr + PAGE), 0);
+    replace_by_threads(mem);
     CHECK(host_vm_flag((uint8_t *)info_of(mem, 0).host_addr + PAGE, " lo ") == 1);
     CHECK(host_vm_flag(info_of(mem, 0).host_addr, " lo ") == 1);
     guestmem_unref(mem);
