@@ -167,6 +167,14 @@ CHECK_UNUSED static int host_reopen(int fd, int flags)
     return again;
 }
 
+/* Zeros that children share with their parent. */
+CHECK_UNUSED static void *host_shared_memory(size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(memory != MAP_FAILED);
+    return memory;
+}
+
 /* Runs the function in a child; its exit status, or minus the signal that ended it. */
 CHECK_UNUSED static int host_in_child(int (*function)(void *), void *argument)
 {

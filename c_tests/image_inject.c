@@ -29,7 +29,7 @@ static void inject_into_half(const struct operation *all, size_t count, size_t h
 
 static void run_half(size_t half)
 {
-    share_with_children();
+    shared = host_shared_memory(sizeof *shared);
     enter_folder(fast_parent(UINT64_C(1) << 28));
     make_states(SMALL);
     inject_into_half(operations, OPERATIONS, half);
@@ -42,8 +42,7 @@ int main(void)
     int status = 0;
     pid_t other;
     if (host_instrumented()) SKIP("not under valgrind or a sanitizer");
-    totals = mmap(NULL, sizeof *totals, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    REQUIRE(totals != MAP_FAILED);
+    totals = host_shared_memory(sizeof *totals);
     other = fork();
     REQUIRE(other >= 0);
     run_half(other == 0);

@@ -24,7 +24,7 @@ int main(void)
 {
     if (host_instrumented()) SKIP("not under valgrind or a sanitizer");
     if (!CAN_FAIL) SKIP("no allocator that can be made to fail");
-    share_with_children();
+    shared = host_shared_memory(sizeof *shared);
     enter_folder(fast_parent(UINT64_C(1) << 28));
     make_states(SMALL);
     inject_into_all(operations, OPERATIONS);

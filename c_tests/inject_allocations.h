@@ -57,12 +57,6 @@ static int child(void *operation)
     return check_result();
 }
 
-static void share_with_children(void)
-{
-    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    REQUIRE(shared != MAP_FAILED);
-}
-
 /* In a child. Gives how often an allocation failed. */
 static unsigned inject_into(const struct operation *op)
 {

@@ -97,12 +97,6 @@ static int child(void *operation)
     return check_result();
 }
 
-static void share_with_children(void)
-{
-    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    REQUIRE(shared != MAP_FAILED);
-}
-
 /* In a child. False where this system cannot do it. */
 static bool inject_into(const struct operation *op)
 {

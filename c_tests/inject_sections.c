@@ -12,7 +12,7 @@ int main(void)
 {
     unsigned faults = 0, sites = 0;
     if (host_instrumented()) SKIP("not under valgrind or a sanitizer");
-    share_with_children();
+    shared = host_shared_memory(sizeof *shared);
     prepare_ground();
     for (size_t i = 0; i < OPERATIONS; i++) {
         if (!can_be_had(&operations[i])) {

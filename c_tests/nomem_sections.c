@@ -47,7 +47,7 @@ int main(void)
     unsigned faults;
     if (host_instrumented()) SKIP("not under valgrind or a sanitizer");
     if (!CAN_FAIL) SKIP("no allocator that can be made to fail");
-    share_with_children();
+    shared = host_shared_memory(sizeof *shared);
     prepare_ground();
     CHECK_EQ(host_in_child(many_handles, NULL), 0);
     CHECK(shared->faults > HANDLES);

@@ -47,8 +47,8 @@ impl GuestMemory {
         }
         let call = Call::new(direction, fd, fd_offset)?;
         let quiet = (direction == Direction::FromMemory).then(QuietSignals::new);
+        let mut quiet = quiet.transpose().map_err(Error::io)?;
         let mut completed = 0;
-        let mut quiet = quiet.transpose().map_err(|errno| Error::Io { errno, completed })?;
         while completed < count {
             match call.once(&span, completed) {
                 Ok(0) if direction == Direction::IntoMemory => {

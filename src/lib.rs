@@ -15,8 +15,8 @@
 //! - [`volatile`]: the only code that touches guest bytes.
 //! - [`address`]: the only arithmetic that could wrap.
 //! - [`handle`]: counted objects in type-stable memory, which C handles point to.
-//! - [`mod@file`], [`proc`], [`process`], [`signals`], [`parallel`]: what open files and the system
-//!   tell, which process this is, signals kept from the embedder, short-lived threads.
+//! - [`mod@file`], [`proc`], [`signals`], [`parallel`]: what open files and the system tell,
+//!   signals kept from the embedder, short-lived threads.
 //! - [`alloc`], [`error`]: growth that may fail, and what can go wrong.
 //!
 //! `include/guestmem_inline.h` does in C what [`table`] and [`volatile`] do for single values, on the
@@ -41,7 +41,6 @@ pub mod memory;
 pub mod parallel;
 pub mod policy;
 pub mod proc;
-pub mod process;
 pub mod published;
 pub mod region;
 pub mod signals;

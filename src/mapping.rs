@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! One mapping with its guard pages: creation, advice, locking, removal of pages.
 
+mod process;
 mod replace;
 
 use crate::address::{align_down, fits, next_congruent};
@@ -8,7 +9,6 @@ use crate::error::{Error, Result, errno};
 use crate::parallel;
 use crate::proc;
 use crate::proc::page_size;
-use crate::process;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -154,8 +154,8 @@ impl GuestMemory {
     /// it: it lives until the reference goes that this gives.
     pub fn remove_region(&self, start: u64) -> Result<Ref<MemoryRegion>> {
         let mut state = self.lock();
-        let starts = |region: &Ref<MemoryRegion>| region.range().start() == start;
-        let index = state.regions.iter().position(starts).ok_or(Error::NotFound)?;
+        let found = state.regions.binary_search_by_key(&start, |region| region.range().start());
+        let index = found.map_err(|_| Error::NotFound)?;
         let removed = state.regions[index].clone();
         let mut regions = vec_of(state.regions.len() - 1)?;
         regions.extend(state.regions[..index].iter().chain(&state.regions[index + 1..]).cloned());

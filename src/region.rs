@@ -307,9 +307,6 @@ impl MemoryRegion {
     /// few host addresses more that way.
     pub fn remove_in_pieces(&self, offset: u64, len: u64, maps: &Maps) -> Result<()> {
         const PIECE: u64 = 256 << 20;
-        if !matches!(self.backing, Backing::CopyOnWrite { .. }) {
-            return self.remove(offset, len, maps);
-        }
         let end = offset + len;
         let mut starts = (offset..end).step_by(PIECE as usize);
         starts.try_for_each(|start| self.remove(start, PIECE.min(end - start), maps))

@@ -90,10 +90,11 @@ impl Pieces {
 
     fn add_areas(&mut self, whole: Piece, given: Option<(RawFd, u64)>) -> Result<()> {
         let maps = std::mem::take(&mut self.maps);
-        let areas = needed(maps.at(whole.host, whole.size))?;
-        areas.iter().try_for_each(|area| self.add_area(whole, area, given))?;
+        let areas = needed(maps.at(whole.host, whole.size));
+        let added = areas
+            .and_then(|areas| areas.iter().try_for_each(|area| self.add_area(whole, area, given)));
         self.maps = maps;
-        Ok(())
+        added
     }
 
     /// A mapping in the caller's region. Its file is opened through the mapping when the caller

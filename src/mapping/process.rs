@@ -2,6 +2,7 @@
 //! Which process this is. A number of the kernel's does not tell: a child in a namespace of its own
 //! may have its parent's, and numbers come again.
 
+use super::map_anywhere;
 use crate::error::{Error, Result};
 use crate::proc::page_size;
 use std::ptr::null_mut;
@@ -44,21 +45,15 @@ fn page() -> Result<&'static AtomicU64> {
 }
 
 fn map_page() -> Result<*mut AtomicU64> {
-    let size = page_size() as usize;
-    let (protection, flags) =
-        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY: a new mapping, of nothing that is there.
-    let page = unsafe { libc::mmap(null_mut(), size, protection, flags, -1, 0) };
-    if page == libc::MAP_FAILED {
-        return Err(Error::last_os("mmap"));
-    }
+    let page: *mut AtomicU64 =
+        map_anywhere(page_size() as usize, libc::PROT_READ | libc::PROT_WRITE)?.cast();
     // SAFETY: the mapping just made.
-    if unsafe { libc::madvise(page, size, libc::MADV_WIPEONFORK) } != 0 {
+    if unsafe { libc::madvise(page.cast(), page_size() as usize, libc::MADV_WIPEONFORK) } != 0 {
         let error = Error::last_os("madvise(MADV_WIPEONFORK)");
-        unmap_page(page.cast());
+        unmap_page(page);
         return Err(error);
     }
-    Ok(page.cast())
+    Ok(page)
 }
 
 fn unmap_page(page: *mut AtomicU64) {
