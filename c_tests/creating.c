@@ -233,7 +233,7 @@ static void one_memfd_holds_all(void)
     CHECK_EQ(fcntl(fd, F_GETFD), FD_CLOEXEC);
     CHECK(ftruncate(fd, 0) != 0);
     CHECK(ftruncate(fd, (off_t)(64 * PAGE)) != 0);
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    snprintf(path, sizeof path, "/proc/thread-self/fd/%d", fd);
     length = readlink(path, target, sizeof target - 1);
     REQUIRE(length > 0);
     target[length] = 0;

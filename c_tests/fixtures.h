@@ -61,7 +61,7 @@ CHECK_UNUSED static int reopen(int fd, int flags)
 {
     char path[64];
     int again;
-    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    (void)snprintf(path, sizeof path, "/proc/thread-self/fd/%d", fd);
     again = open(path, flags | O_CLOEXEC);
     REQUIRE(again >= 0);
     return again;

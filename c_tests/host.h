@@ -161,7 +161,7 @@ CHECK_UNUSED static int host_reopen(int fd, int flags)
 {
     char path[64];
     int again;
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    snprintf(path, sizeof path, "/proc/thread-self/fd/%d", fd);
     again = open(path, flags | O_CLOEXEC);
     REQUIRE(again >= 0);
     return again;

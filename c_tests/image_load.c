@@ -90,7 +90,7 @@ static void test_other_names(void)
     check_loads("link2", mem);
     REQUIRE(fd >= 0 && write(fd, image.at, image.len) == (ssize_t)image.len);
     REQUIRE(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW) == 0);
-    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    (void)snprintf(path, sizeof path, "/proc/thread-self/fd/%d", fd);
     check_loads(path, mem);
     REQUIRE(close(fd) == 0 && chmod("image", 0400) == 0);
     check_loads("image", mem);

@@ -249,7 +249,7 @@ static bool direct_works(void)
 {
     char path[64];
     int file = new_disk_file(0), again;
-    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    (void)snprintf(path, sizeof path, "/proc/thread-self/fd/%d", file);
     again = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
     REQUIRE(close(file) == 0);
     if (again >= 0) REQUIRE(close(again) == 0);

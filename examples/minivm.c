@@ -481,8 +481,8 @@ static void tell_picture(const struct guestmem *mem)
     for (size_t i = 0; i < guestmem_num_regions(mem); i++) {
         struct guestmem_region_info r = region_info(mem, i);
         const uint64_t cell = r.size / CELLS;
-        char path[32];
-        snprintf(path, sizeof path, "/proc/self/fd/%" PRId32, r.fd);
+        char path[40];
+        snprintf(path, sizeof path, "/proc/thread-self/fd/%" PRId32, r.fd);
         int fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
             die("%s: %s", path, strerror(errno));

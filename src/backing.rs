@@ -240,7 +240,7 @@ mod tests {
         // SAFETY: a plain fcntl.
         let seals = unsafe { libc::fcntl(file.fd(), libc::F_GET_SEALS) };
         assert_eq!(seals, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL);
-        let link = std::fs::read_link(format!("/proc/self/fd/{}", file.fd())).unwrap();
+        let link = std::fs::read_link(format!("/proc/thread-self/fd/{}", file.fd())).unwrap();
         assert!(link.to_str().unwrap().contains("memfd:guestmem"));
     }
 

@@ -43,7 +43,13 @@ pub fn open(path: &CStr, flags: i32) -> Outcome<OwnedFd> {
 /// Opens the file behind a descriptor anew: with a position and flags of its own.
 pub fn open_again(fd: RawFd, flags: i32) -> Outcome<OwnedFd> {
     let mut path = [0; 32];
-    open(short_path(&mut path, format_args!("/proc/self/fd/{fd}")), flags)
+    open(path_of(fd, &mut path), flags)
+}
+
+/// A path that leads to the file behind a descriptor of the calling thread's. Threads may have
+/// tables of descriptors of their own.
+pub fn path_of(fd: RawFd, room: &mut [u8; 32]) -> &CStr {
+    short_path(room, format_args!("/proc/thread-self/fd/{fd}"))
 }
 
 /// Writes a path that is known to fit into `room`.

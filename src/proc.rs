@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! What the system tells about itself and this process: its page size, /proc and /sys.
+//!
+//! What is this process's own stands in /proc/thread-self: /proc/self is the process's first thread,
+//! which may have ended, or have a table of descriptors of its own.
 
 use crate::alloc::push;
 use crate::error::{Error, Result, errno};
-use crate::file;
+use crate::file::{self, Outcome};
 use std::cell::OnceCell;
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 /// What kind of memory a range is, as far as giving pages back goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +72,7 @@ impl Maps {
 }
 
 fn read_maps() -> Result<Vec<Area>> {
-    let maps = read_file(c"/proc/self/maps")?;
+    let maps = read_file(c"/proc/thread-self/maps")?;
     let mut areas = Vec::new();
     for area in maps.split(|&byte| byte == b'\n').filter_map(parse_area) {
         push(&mut areas, area)?;
@@ -138,7 +141,7 @@ pub fn resident_areas() -> Result<Vec<(u64, u64, u64)>> {
 
 /// Gives each name and value that proc_pid_smaps(5) tells of each mapping.
 fn each_detail(mut visit: impl FnMut(&Area, &str, &str) -> Result<()>) -> Result<()> {
-    let smaps = read_file(c"/proc/self/smaps")?;
+    let smaps = read_file(c"/proc/thread-self/smaps")?;
     let mut current = None;
     for line in smaps.split(|&byte| byte == b'\n') {
         if let Some(area) = parse_area(line) {
@@ -182,7 +185,7 @@ pub fn default_huge_log2() -> Result<u32> {
 pub fn is_memfd(fd: RawFd) -> Result<bool> {
     const NAME: &[u8] = b"/memfd:";
     let mut path = [0; 32];
-    let path = file::short_path(&mut path, format_args!("/proc/self/fd/{fd}"));
+    let path = file::path_of(fd, &mut path);
     let mut link = [0u8; NAME.len()];
     // SAFETY: a C string, and a buffer of ours with its length.
     let len = unsafe { libc::readlink(path.as_ptr(), link.as_mut_ptr().cast(), link.len()) };
@@ -233,9 +236,27 @@ fn chosen(path: &CStr, words: &[&str]) -> Result<Option<bool>> {
 /// Takes what could not be read for what this system cannot do, where the one is as bad as the other.
 pub fn needed<T>(answer: Result<T>) -> Result<T> {
     answer.map_err(|error| match error {
-        Error::Os { .. } => Error::Unsupported("/proc/self/maps and /proc/self/smaps are needed"),
+        Error::Os { .. } => Error::Unsupported("/proc/thread-self/maps and smaps are needed"),
         limit => limit,
     })
+}
+
+/// Opens the file that the mapping with these bounds maps, to read it. That takes a privilege.
+pub fn open_mapped(start: u64, end: u64) -> Outcome<OwnedFd> {
+    // Threads have no map_files among their own, but each has them as a process under its number,
+    // which is that of the namespace that /proc is of.
+    let mut link = [0u8; 64];
+    let (to, room) = (link.as_mut_ptr().cast(), link.len());
+    // SAFETY: a C string, and a buffer of ours with its length.
+    let len = unsafe { libc::readlink(c"/proc/thread-self".as_ptr(), to, room) };
+    if len < 0 {
+        return Err(errno());
+    }
+    let thread = link[..len as usize].rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    let thread = std::str::from_utf8(thread).map_err(|_| libc::ENOENT)?;
+    let mut path = [0; 128];
+    let names = format_args!("/proc/{thread}/map_files/{start:x}-{end:x}");
+    file::open(file::short_path(&mut path, names), libc::O_RDONLY)
 }
 
 /// A whole file of /proc or /sys.

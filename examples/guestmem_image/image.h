@@ -159,7 +159,7 @@ static void image_open(struct image *image, const char *path)
         die("%s: %s", image->name, strerror(errno));
     if (!S_ISREG(image->stat.st_mode))
         die("%s: not a regular file", image->name);
-    snprintf(image->path, sizeof image->path, "/proc/self/fd/%d", image->fd);
+    snprintf(image->path, sizeof image->path, "/proc/thread-self/fd/%d", image->fd);
 }
 
 static void image_read_metadata(struct image *image)

@@ -55,7 +55,7 @@ impl Scratch {
 
     /// Its path.
     pub fn path(&self) -> CString {
-        CString::new(format!("/proc/self/fd/{}", self.fd())).expect("no NUL in it")
+        CString::new(format!("/proc/thread-self/fd/{}", self.fd())).expect("no NUL in it")
     }
 }
 

@@ -107,31 +107,21 @@ impl<'a> Replacement<'a> {
 
     /// Gives the new file, which has none, its temporary name.
     fn name_new(&mut self) -> Outcome<()> {
-        let mut path = [0; 32];
-        let path = file::short_path(&mut path, format_args!("/proc/self/fd/{}", self.fd()));
-        self.link(libc::AT_FDCWD, path, self.temporary.as_c_str(), libc::AT_SYMLINK_FOLLOW)?;
+        link_open(&self.fd, &self.folder, self.temporary.as_c_str())?;
         self.is_named = true;
         Ok(())
     }
 
     /// Gives the old file a second name.
     fn name_old(&self) -> Outcome<Old> {
-        match self.link(self.folder.as_raw_fd(), self.name, self.backup.as_c_str(), 0) {
+        let folder = self.folder.as_raw_fd();
+        match link(folder, self.name, &self.folder, self.backup.as_c_str(), 0) {
             Ok(()) => Ok(Old::Kept),
             Err(libc::ENOENT) => Ok(Old::None),
             // Somebody else's, on a file system that knows no second names, or that is full.
             Err(libc::EPERM | libc::EOPNOTSUPP | libc::ENOSYS) => Ok(Old::Alone),
             Err(libc::EMLINK | libc::ENOSPC | libc::EDQUOT) => Ok(Old::Alone),
             Err(errno) => Err(errno),
-        }
-    }
-
-    fn link(&self, folder: RawFd, from: &CStr, to: &CStr, flags: i32) -> Outcome<()> {
-        let own = self.folder.as_raw_fd();
-        // SAFETY: two C strings and numbers.
-        match unsafe { libc::linkat(folder, from.as_ptr(), own, to.as_ptr(), flags) } {
-            0 => Ok(()),
-            _ => Err(errno()),
         }
     }
 
@@ -178,13 +168,41 @@ fn create(folder: &OwnedFd, name: &TemporaryName) -> Result<(OwnedFd, bool)> {
     let open =
         |name: &CStr, how| file::open_at(folder.as_raw_fd(), name, libc::O_RDWR | how, 0o600);
     let created = match open(c".", libc::O_TMPFILE) {
-        Ok(fd) => Ok((fd, false)),
+        Ok(fd) if can_be_linked(&fd, folder) => Ok((fd, false)),
+        Ok(_) => open(name.as_c_str(), libc::O_CREAT | libc::O_EXCL).map(|fd| (fd, true)),
         Err(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL | libc::ENOENT) => {
             open(name.as_c_str(), libc::O_CREAT | libc::O_EXCL).map(|fd| (fd, true))
         }
         Err(errno) => Err(errno),
     };
     created.map_err(|errno| Error::from_os("open", errno))
+}
+
+/// Gives an open file that has none a name in `folder`.
+fn link_open(file: &OwnedFd, folder: &OwnedFd, name: &CStr) -> Outcome<()> {
+    // By its descriptor: before Linux 6.10 that takes a privilege.
+    match link(file.as_raw_fd(), c"", folder, name, libc::AT_EMPTY_PATH) {
+        Err(libc::ENOENT | libc::EINVAL | libc::EPERM) => {
+            let path = &mut [0; 32];
+            let path = file::path_of(file.as_raw_fd(), path);
+            link(libc::AT_FDCWD, path, folder, name, libc::AT_SYMLINK_FOLLOW)
+        }
+        result => result,
+    }
+}
+
+/// Whether there is a way to name an open file, as that to a name that is taken already.
+fn can_be_linked(file: &OwnedFd, folder: &OwnedFd) -> bool {
+    link_open(file, folder, c".") == Err(libc::EEXIST)
+}
+
+fn link(from: RawFd, path: &CStr, folder: &OwnedFd, name: &CStr, flags: i32) -> Outcome<()> {
+    let folder = folder.as_raw_fd();
+    // SAFETY: two C strings and numbers.
+    match unsafe { libc::linkat(from, path.as_ptr(), folder, name.as_ptr(), flags) } {
+        0 => Ok(()),
+        _ => Err(errno()),
+    }
 }
 
 /// A name that nobody else uses.

@@ -64,7 +64,7 @@ fn memfd() -> RawFd {
 }
 
 fn reopened(fd: RawFd, mode: c_int) -> RawFd {
-    let path = std::ffi::CString::new(format!("/proc/self/fd/{fd}")).expect("no NUL in it");
+    let path = std::ffi::CString::new(format!("/proc/thread-self/fd/{fd}")).expect("no NUL in it");
     // SAFETY: a path.
     let fd = unsafe { libc::open(path.as_ptr(), mode | libc::O_CLOEXEC) };
     assert!(fd >= 0);

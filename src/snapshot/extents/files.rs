@@ -7,6 +7,7 @@ use super::ranges::Found;
 use super::{huge, seek};
 use crate::error::{Error, Result};
 use crate::file::{self, Outcome};
+use crate::proc;
 use std::borrow::Cow;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
@@ -71,11 +72,7 @@ impl Way {
                 "the file behind a region is not open to /proc",
             ),
             Way::Mapped(start, end) => {
-                let mut room = [0; 64];
-                let path = format_args!("/proc/self/map_files/{start:x}-{end:x}");
-                let path = file::short_path(&mut room, path);
-                let why = "the file behind the caller's memory is needed";
-                (file::open(path, libc::O_RDONLY), why)
+                (proc::open_mapped(start, end), "the file behind the caller's memory is needed")
             }
         };
         opened.map_err(|errno| unavailable(errno, Error::Unsupported(why)))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! Looking into this process's page tables: `/proc/self/pagemap`.
+//! Looking into this process's page tables: `/proc/thread-self/pagemap`.
 
 use super::files::unavailable;
 use super::ranges::Found;
@@ -94,8 +94,8 @@ pub struct PageMap {
 impl PageMap {
     /// Opens them. Where that fails, looking will.
     pub fn open() -> Self {
-        let none = Error::Unsupported("/proc/self/pagemap is needed");
-        let file = file::open(c"/proc/self/pagemap", libc::O_RDONLY);
+        let none = Error::Unsupported("/proc/thread-self/pagemap is needed");
+        let file = file::open(c"/proc/thread-self/pagemap", libc::O_RDONLY);
         let file = file.map_err(|errno| unavailable(errno, none));
         // Linux 6.7 and later answer to no addresses with no pages.
         let nothing = &mut ScanArg { size: size_of::<ScanArg>() as u64, ..Default::default() };
@@ -183,7 +183,7 @@ fn read_all(map: RawFd, start: u64, end: u64, wanted: Wanted, add: Add) -> Resul
         let read = unsafe { pread_some(map, buffer, count * ENTRY, offset) };
         let read = read.map_err(|errno| Error::from_os("read(pagemap)", errno))? / ENTRY;
         if read == 0 {
-            return Err(Error::Unsupported("/proc/self/pagemap ends too early"));
+            return Err(Error::Unsupported("/proc/thread-self/pagemap ends too early"));
         }
         for &entry in &entries[..read] {
             if wanted.is_told_by(entry) {

@@ -164,7 +164,7 @@ fn the_callers_memory_is_told_by_its_kind() {
             match find_one(&region) {
                 // Without its file, which takes a privilege to open.
                 Err(Error::Unsupported(_)) if given.is_none() => {
-                    eprintln!("skipped: no privilege to open /proc/self/map_files")
+                    eprintln!("skipped: no privilege to open map_files of /proc")
                 }
                 ranges => assert_eq!(pages_of(&ranges.unwrap()), pattern, "{flags} {given:?}"),
             }

@@ -78,7 +78,7 @@ fn a_file_is_one_however_it_is_come_by() {
     for (index, ranges) in look_everywhere(&regions).into_iter().enumerate() {
         match ranges {
             Err(Error::Unsupported(_)) if index == 1 => {
-                eprintln!("skipped: no privilege to open /proc/self/map_files")
+                eprintln!("skipped: no privilege to open map_files of /proc")
             }
             ranges => assert_eq!(pages_of(&ranges.unwrap()), 0b0110_1001, "{index}"),
         }
