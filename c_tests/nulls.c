@@ -314,6 +314,11 @@ static void snapshots(void)
     CHECK(text == NULL);
     REFUSED(guestmem_restore(mem, NULL, 10, -1, NULL, 0));
     REFUSED(guestmem_restore_read(mem, NULL, 10, give_nothing, NULL, NULL, 0));
+    /* There is no empty metadata that could be left out. */
+    REFUSED(guestmem_restore(mem, NULL, 0, -1, NULL, 0));
+    REFUSED(guestmem_restore_read(mem, NULL, 0, give_nothing, NULL, NULL, 0));
+    CHECK_CODE(guestmem_restore(mem, "", 0, -1, NULL, 0), GUESTMEM_E_METADATA);
+    CHECK_CODE(guestmem_restore_read(mem, "", 0, give_nothing, NULL, NULL, 0), GUESTMEM_E_METADATA);
     REFUSED(guestmem_restore_read(mem, "{}", 2, NULL, NULL, NULL, 0));
     for (unsigned bit = 4; bit < 64; bit++) {
         options.flags = (uint64_t)1 << bit;

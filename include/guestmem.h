@@ -1877,6 +1877,10 @@ uint64_t guestmem_generation(const struct guestmem *mem);
  * Stop vCPUs and devices for the length of these calls: what changes under a snapshot is damaged
  * in it, and found so by its checksums. They block as read(2) and write(2) do, raise no signal,
  * and call back on the calling thread. They need /proc. Their threads end before they return.
+ *
+ * Several snapshots of a region may be under way side by side, but a restore into it only alone: what
+ * comes second gets GUESTMEM_E_BUSY, also from a callback of the first, and in whatever memory the
+ * region is. A forked child knows of its own alone.
  */
 
 /** Without checksums: damage of the data goes unnoticed. */
@@ -1983,7 +1987,8 @@ typedef int64_t (*guestmem_read_fn)(void *user, void *buf, size_t len);
  *   region whose file cannot be opened again, caller's memory with neither fd nor the privilege to
  *   look, or memory whose missing pages a userfaultfd supplies.
  * @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
- * @retval GUESTMEM_E_BUSY              fd is a file that backs the memory.
+ * @retval GUESTMEM_E_BUSY              fd is a file that backs the memory; a restore into a region of
+ *   it has not ended.
  * @retval GUESTMEM_E_IO                writing failed after `completed` bytes, with os_errno: EAGAIN
  *   when a non-blocking descriptor takes no more, EPIPE when a pipe or socket is closed, EFBIG at a
  *   file size limit, EBADF when fd cannot be written.
@@ -2016,6 +2021,7 @@ int guestmem_snapshot(const struct guestmem *mem,
  * @retval GUESTMEM_E_UNSUPPORTED       as guestmem_snapshot(); also _SYNC, _DIRECT and the sparse
  *   layout.
  * @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
+ * @retval GUESTMEM_E_BUSY              a restore into a region of it has not ended.
  * @retval GUESTMEM_E_IO                write failed after `completed` bytes: os_errno is its errno,
  *   or EIO when it took none or more than there were.
  * @retval GUESTMEM_E_CANCELLED         the progress function asked to stop.
@@ -2054,8 +2060,8 @@ int guestmem_snapshot_write(const struct guestmem *mem,
  * @retval GUESTMEM_E_BAD_HANDLE         mem is no live memory.
  * @retval GUESTMEM_E_INVALID_ARGUMENT   metadata is NULL; a bad struct size, unknown flag, or
  *   reserved is not 0.
- * @retval GUESTMEM_E_METADATA           the metadata is malformed, inconsistent, longer than 64 MiB
- *   or nested more than 128 levels deep.
+ * @retval GUESTMEM_E_METADATA           the metadata is empty, malformed, inconsistent, longer than
+ *   64 MiB or nested more than 128 levels deep.
  * @retval GUESTMEM_E_UNSUPPORTED        another format, version, layout or kind of checksum; sparse
  *   data from what is no file; or memory whose missing pages a userfaultfd supplies.
  * @retval GUESTMEM_E_MISMATCH           the snapshot is of other regions.
@@ -2065,7 +2071,8 @@ int guestmem_snapshot_write(const struct guestmem *mem,
  * @retval GUESTMEM_E_CORRUPT            a checksum does not match.
  * @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno.
  * @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
- * @retval GUESTMEM_E_BUSY               another restore into a region of it has not ended.
+ * @retval GUESTMEM_E_BUSY               another restore into a region of it, or a snapshot of one,
+ *   has not ended.
  * @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
  * @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
  * @retval GUESTMEM_E_OS                 a system call failed.
@@ -2104,7 +2111,8 @@ int guestmem_restore(const struct guestmem *mem,
  * @retval GUESTMEM_E_IO                 read failed after `completed` bytes: os_errno is its errno,
  *   or EIO when it gave more than there was room for.
  * @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
- * @retval GUESTMEM_E_BUSY               another restore into a region of it has not ended.
+ * @retval GUESTMEM_E_BUSY               another restore into a region of it, or a snapshot of one,
+ *   has not ended.
  * @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
  * @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
  * @retval GUESTMEM_E_OS                 a system call failed.
@@ -2171,7 +2179,8 @@ struct guestmem_load_options {
  * @retval GUESTMEM_E_INVALID_ARGUMENT  path is NULL; a bad struct size, unknown flag or layout.
  * @retval GUESTMEM_E_UNSUPPORTED       as guestmem_snapshot(); path is a device, pipe or socket.
  * @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
- * @retval GUESTMEM_E_BUSY              path is a file whose shared mapping is this memory.
+ * @retval GUESTMEM_E_BUSY              path is a file whose shared mapping is this memory; a restore
+ *   into a region of it has not ended.
  * @retval GUESTMEM_E_IO                writing or syncing failed, with os_errno.
  * @retval GUESTMEM_E_CANCELLED         the progress function asked to stop.
  * @retval GUESTMEM_E_TOO_LARGE         the metadata would exceed 64 MiB, or a limit of the process
@@ -2206,7 +2215,8 @@ int guestmem_save(const struct guestmem *mem,
  * @retval GUESTMEM_E_SNAPSHOT_SHORT     the file was shortened while it was read.
  * @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno.
  * @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
- * @retval GUESTMEM_E_BUSY               another restore into a region of it has not ended.
+ * @retval GUESTMEM_E_BUSY               another restore into a region of it, or a snapshot of one,
+ *   has not ended.
  * @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
  * @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
  * @retval GUESTMEM_E_OS                 another system call failed: there is no such file, say.

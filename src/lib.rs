@@ -8,7 +8,8 @@
 //! - [`snapshot`]: memory images: finding data, metadata, checksums, writing, restoring.
 //! - [`access`], [`fd_io`]: bytes and values in guest memory; file descriptors straight to it.
 //! - [`memory`]: the set of regions, what can be asked about it; [`describe`], [`policy`].
-//! - [`table`], [`region`]: the lookup table; a region of guest memory.
+//! - [`table`], [`region`], [`claim`]: the lookup table; a region of guest memory, and who is at work on
+//!   all of it.
 //! - [`published`]: how a table is put in force under the eyes of its readers.
 //! - [`mapping`], [`backing`], [`caller`]: host mappings; what their bytes live in; memory that the
 //!   caller mapped.
@@ -30,6 +31,7 @@ pub mod address;
 pub mod alloc;
 pub mod backing;
 pub mod caller;
+pub mod claim;
 pub mod describe;
 pub mod error;
 pub mod fd_io;

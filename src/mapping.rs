@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! One mapping with its guard pages: creation, advice, locking, removal of pages.
 
-mod process;
+pub mod process;
 mod replace;
 
 use crate::address::{align_down, fits, next_congruent};

@@ -4,6 +4,7 @@
 use crate::address::{GuestRange, is_aligned};
 use crate::backing::{Backing, BackingFile, FileUse};
 use crate::caller;
+use crate::claim::Claim;
 use crate::error::{Error, Result};
 use crate::handle::{Pool, Pooled, Ref};
 use crate::mapping::{Advice, Content, Mapping, Placement};
@@ -146,8 +147,8 @@ pub struct MemoryRegion {
     advice: AtomicU32,
     /// What it holds is neither the old nor the new state: a restore failed half way.
     tainted: AtomicBool,
-    /// A restore is at work on it.
-    restoring: AtomicBool,
+    /// Snapshots, or a restore, that are at work on it.
+    claim: Claim,
 }
 
 // SAFETY: the options hold a host address, which is only a number here.
@@ -227,7 +228,7 @@ impl MemoryRegion {
             mapping.populate(page_size)?;
         }
         let advice = AtomicU32::new(0);
-        let (tainted, restoring) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (tainted, claim) = (AtomicBool::new(false), Claim::default());
         let options = *options;
         Ref::new(MemoryRegion {
             range,
@@ -237,7 +238,7 @@ impl MemoryRegion {
             page_size,
             advice,
             tainted,
-            restoring,
+            claim,
         })
     }
 
@@ -317,14 +318,9 @@ impl MemoryRegion {
         self.mapping.map_over(offset, len, Content::Anonymous)
     }
 
-    /// Claims the region for a restore; False where another one has not ended.
-    pub fn begin_restore(&self) -> bool {
-        !self.restoring.swap(true, Ordering::Acquire)
-    }
-
-    /// Ends a claim.
-    pub fn end_restore(&self) {
-        self.restoring.store(false, Ordering::Release);
+    /// Who is at work on all of it.
+    pub fn claim(&self) -> &Claim {
+        &self.claim
     }
 
     /// Brings the pages at `offset..offset + len` in to be written: many at once take less than each

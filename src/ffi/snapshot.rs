@@ -16,11 +16,13 @@
 //! Stop vCPUs and devices for the length of these calls: what changes under a snapshot is damaged
 //! in it, and found so by its checksums. They block as read(2) and write(2) do, raise no signal,
 //! and call back on the calling thread. They need /proc. Their threads end before they return.
+//!
+//! Several snapshots of a region may be under way side by side, but a restore into it only alone: what
+//! comes second gets GUESTMEM_E_BUSY, also from a callback of the first, and in whatever memory the
+//! region is. A forked child knows of its own alone.
 
 use super::memory::guestmem;
-use super::{
-    Plain, call, known_flags, memory, required, required_buffer, set, struct_in, text_out,
-};
+use super::{Plain, call, known_flags, memory, required, set, struct_in, text_out};
 use crate::alloc::vec_of;
 use crate::error::{Error, Result};
 use crate::snapshot::metadata::{Layout, MAX_TEXT};
@@ -134,7 +136,8 @@ unsafe impl Plain for guestmem_restore_options {}
 ///   region whose file cannot be opened again, caller's memory with neither fd nor the privilege to
 ///   look, or memory whose missing pages a userfaultfd supplies.
 /// @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
-/// @retval GUESTMEM_E_BUSY              fd is a file that backs the memory.
+/// @retval GUESTMEM_E_BUSY              fd is a file that backs the memory; a restore into a region of
+///   it has not ended.
 /// @retval GUESTMEM_E_IO                writing failed after `completed` bytes, with os_errno: EAGAIN
 ///   when a non-blocking descriptor takes no more, EPIPE when a pipe or socket is closed, EFBIG at a
 ///   file size limit, EBADF when fd cannot be written.
@@ -180,6 +183,7 @@ pub unsafe extern "C" fn guestmem_snapshot(
 /// @retval GUESTMEM_E_UNSUPPORTED       as guestmem_snapshot(); also _SYNC, _DIRECT and the sparse
 ///   layout.
 /// @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
+/// @retval GUESTMEM_E_BUSY              a restore into a region of it has not ended.
 /// @retval GUESTMEM_E_IO                write failed after `completed` bytes: os_errno is its errno,
 ///   or EIO when it took none or more than there were.
 /// @retval GUESTMEM_E_CANCELLED         the progress function asked to stop.
@@ -233,8 +237,8 @@ pub unsafe extern "C" fn guestmem_snapshot_write(
 /// @retval GUESTMEM_E_BAD_HANDLE         mem is no live memory.
 /// @retval GUESTMEM_E_INVALID_ARGUMENT   metadata is NULL; a bad struct size, unknown flag, or
 ///   reserved is not 0.
-/// @retval GUESTMEM_E_METADATA           the metadata is malformed, inconsistent, longer than 64 MiB
-///   or nested more than 128 levels deep.
+/// @retval GUESTMEM_E_METADATA           the metadata is empty, malformed, inconsistent, longer than
+///   64 MiB or nested more than 128 levels deep.
 /// @retval GUESTMEM_E_UNSUPPORTED        another format, version, layout or kind of checksum; sparse
 ///   data from what is no file; or memory whose missing pages a userfaultfd supplies.
 /// @retval GUESTMEM_E_MISMATCH           the snapshot is of other regions.
@@ -244,7 +248,8 @@ pub unsafe extern "C" fn guestmem_snapshot_write(
 /// @retval GUESTMEM_E_CORRUPT            a checksum does not match.
 /// @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno.
 /// @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
-/// @retval GUESTMEM_E_BUSY               another restore into a region of it has not ended.
+/// @retval GUESTMEM_E_BUSY               another restore into a region of it, or a snapshot of one,
+///   has not ended.
 /// @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
 /// @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
 /// @retval GUESTMEM_E_OS                 a system call failed.
@@ -261,7 +266,7 @@ pub unsafe extern "C" fn guestmem_restore(
     unsafe {
         call(None, || {
             let mem = memory(mem)?;
-            required_buffer(metadata, metadata_len)?;
+            required(metadata)?;
             let (options, mut progress) = restore_options(options, options_size)?;
             let metadata = metadata_in(metadata, metadata_len)?;
             restore_from_fd(mem, &metadata, fd, options, &mut progress)
@@ -295,7 +300,8 @@ pub unsafe extern "C" fn guestmem_restore(
 /// @retval GUESTMEM_E_IO                 read failed after `completed` bytes: os_errno is its errno,
 ///   or EIO when it gave more than there was room for.
 /// @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
-/// @retval GUESTMEM_E_BUSY               another restore into a region of it has not ended.
+/// @retval GUESTMEM_E_BUSY               another restore into a region of it, or a snapshot of one,
+///   has not ended.
 /// @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
 /// @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
 /// @retval GUESTMEM_E_OS                 a system call failed.
@@ -313,7 +319,7 @@ pub unsafe extern "C" fn guestmem_restore_read(
     unsafe {
         call(None, || {
             let mem = memory(mem)?;
-            required_buffer(metadata, metadata_len)?;
+            required(metadata)?;
             let read = read.ok_or(NO_FUNCTION)?;
             let (options, mut progress) = restore_options(options, options_size)?;
             let metadata = metadata_in(metadata, metadata_len)?;

@@ -5,6 +5,7 @@
 //! - [`metadata`], [`parse`], [`json`]: what a snapshot says about itself, written and read.
 //! - [`fold`]: keeping the metadata within its limit.
 //! - [`checksum`]: the data's checksums.
+//! - `claimed`: keeping snapshots and restores of the same regions from each other.
 //! - [`batch`]: sharing the data out among threads.
 //! - [`packed`], [`gather`]: giving the data to a function, and to a descriptor.
 //! - [`output`], `busy`: files as they are to be written, and those that are not.
@@ -15,6 +16,7 @@
 pub mod batch;
 mod busy;
 pub mod checksum;
+mod claimed;
 pub mod clear;
 pub mod data;
 pub mod extents;
@@ -42,6 +44,7 @@ use crate::proc::page_size;
 use crate::region::MemoryRegion;
 use busy::{Mapped, refuse_backing};
 use checksum::Write;
+use claimed::{Claimed, Work};
 use fold::Hole;
 use metadata::{CHUNK_SIZE, Layout, MAX_TEXT, Metadata, RegionRecord};
 use output::{Output, sync};
@@ -123,9 +126,9 @@ fn write(
     Ok(metadata)
 }
 
-/// The regions of `mem`, unless what they hold is half of something.
-fn whole_regions(mem: &GuestMemory) -> Result<Vec<Ref<MemoryRegion>>> {
-    let regions = mem.regions()?;
+/// The regions of `mem`, unless what they hold is half of something, or about to be.
+fn whole_regions(mem: &GuestMemory) -> Result<Claimed> {
+    let regions = Claimed::new(mem.regions()?, Work::Snapshot)?;
     if regions.iter().any(|region| region.is_tainted()) {
         return Err(Error::Tainted);
     }

@@ -7,6 +7,7 @@
 //! write to the last the memory is tainted.
 
 use super::batch::{self, Steps};
+use super::claimed::{Claimed, Work};
 use super::data::{DataFile, read_chunks};
 use super::image::Image;
 use super::metadata::{Chunk, DataRange, Layout, Metadata};
@@ -20,7 +21,6 @@ use crate::proc::Maps;
 use crate::region::{MemoryRegion, Source};
 use crate::volatile;
 use std::ffi::CStr;
-use std::ops::Deref;
 use std::os::fd::{AsRawFd, RawFd};
 
 /// How a snapshot is to be brought back.
@@ -96,34 +96,6 @@ struct Restore {
     metadata: Metadata,
 }
 
-/// Regions that no other restore is at work on, until dropped: two that are mixed bring back neither,
-/// and one that fails would undo the other.
-struct Claimed(Vec<Ref<MemoryRegion>>);
-
-impl Claimed {
-    fn new(regions: Vec<Ref<MemoryRegion>>) -> Result<Self> {
-        let free = regions.iter().take_while(|region| region.begin_restore()).count();
-        if free == regions.len() {
-            return Ok(Claimed(regions));
-        }
-        regions[..free].iter().for_each(|region| region.end_restore());
-        Err(Error::Busy("another restore into the memory, or one of its regions, has not ended"))
-    }
-}
-
-impl Deref for Claimed {
-    type Target = [Ref<MemoryRegion>];
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl Drop for Claimed {
-    fn drop(&mut self) {
-        self.0.iter().for_each(|region| region.end_restore());
-    }
-}
-
 impl Restore {
     fn new(mem: &GuestMemory, metadata: Metadata) -> Result<Self> {
         let regions = mem.regions()?;
@@ -131,7 +103,7 @@ impl Restore {
         if regions.iter().any(|region| region.is_read_only()) {
             return Err(Error::ReadOnly);
         }
-        Ok(Restore { regions: Claimed::new(regions)?, metadata })
+        Ok(Restore { regions: Claimed::new(regions, Work::Restore)?, metadata })
     }
 
     /// Reads the part of a file that begins at the position, if packed, or is all of it.

@@ -142,11 +142,7 @@ impl World<'_> {
             progress_user: progress.user(),
         };
         let (no_text, no_function) = (record.is_null(0), record.is_null(1));
-        // A NULL buffer is fine when it is empty.
-        let is_bad = (no_text && !taken.text.is_empty())
-            || no_function
-            || options.flags > 1
-            || options.reserved != 0;
+        let is_bad = no_text || no_function || options.flags > 1 || options.reserved != 0;
         let right = target.right(is_bad, |map| early_code(map, snapshot.as_ref()));
         let is_early = right != LATE.with(Codes::OK);
         let mut source = Source::new(&taken.data, &mut Random::new(record.value() as u32));
