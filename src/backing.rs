@@ -223,7 +223,7 @@ fn check_mode(status: i32, usage: FileUse) -> Result<()> {
 
 fn regular_file_length(fd: &OwnedFd) -> Result<u64> {
     let stat = file::stat(fd.as_raw_fd()).map_err(|errno| Error::from_os("fstat", errno))?;
-    if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+    if !file::is_regular(&stat) {
         return Err(backing("neither a regular file nor a memfd", libc::ENODEV));
     }
     Ok(stat.st_size as u64)

@@ -46,6 +46,37 @@ pub fn open_again(fd: RawFd, flags: i32) -> Outcome<OwnedFd> {
     open(path_of(fd, &mut path), flags)
 }
 
+/// Opens a regular file, and nothing else: what a device or a pipe is for may begin when it is opened.
+/// None where something else is.
+pub fn open_regular(folder: RawFd, path: &CStr, flags: i32) -> Outcome<Option<OwnedFd>> {
+    let named = open_at(folder, path, libc::O_PATH | flags & libc::O_NOFOLLOW, 0)?;
+    match stat(named.as_raw_fd())?.st_mode & libc::S_IFMT {
+        libc::S_IFREG => {}
+        // What open(2) says.
+        libc::S_IFSOCK => return Err(libc::ENXIO),
+        _ => return Ok(None),
+    }
+    match open_again(named.as_raw_fd(), flags & !libc::O_NOFOLLOW) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(errno) if is_shortage(errno) => Err(errno),
+        // Without /proc something else may have taken the name meanwhile: nobody waits for it.
+        Err(_) => {
+            let fd = open_at(folder, path, flags | libc::O_NONBLOCK | libc::O_NOCTTY, 0)?;
+            Ok(is_regular(&stat(fd.as_raw_fd())?).then_some(fd))
+        }
+    }
+}
+
+/// True for what is a file in the narrow sense: no folder, device or pipe.
+pub fn is_regular(stat: &libc::stat) -> bool {
+    stat.st_mode & libc::S_IFMT == libc::S_IFREG
+}
+
+/// True where nothing could be opened now, whatever it is.
+pub fn is_shortage(errno: i32) -> bool {
+    matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOMEM)
+}
+
 /// A path that leads to the file behind a descriptor of the calling thread's. Threads may have
 /// tables of descriptors of their own.
 pub fn path_of(fd: RawFd, room: &mut [u8; 32]) -> &CStr {

@@ -149,16 +149,21 @@ static void read_metadata(struct image *image, const char *text)
 
 /*
  * Opened once, and passed to the library as a path to the descriptor: it must be the same file each time, whatever
- * takes its name meanwhile. O_NONBLOCK for what turns out to be a pipe.
+ * takes its name meanwhile. Looked at first, as a device may begin to do something when it is opened.
  */
 static void image_open(struct image *image, const char *path)
 {
     *image = (struct image){.name = printable(path)};
-    image->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (image->fd < 0 || fstat(image->fd, &image->stat) != 0)
+    int named = open(path, O_PATH | O_CLOEXEC);
+    if (named < 0 || fstat(named, &image->stat) != 0)
         die("%s: %s", image->name, strerror(errno));
     if (!S_ISREG(image->stat.st_mode))
         die("%s: not a regular file", image->name);
+    snprintf(image->path, sizeof image->path, "/proc/thread-self/fd/%d", named);
+    image->fd = open(image->path, O_RDONLY | O_CLOEXEC);
+    if (image->fd < 0)
+        die("%s: %s", image->name, strerror(errno));
+    close(named);
     snprintf(image->path, sizeof image->path, "/proc/thread-self/fd/%d", image->fd);
 }
 

@@ -84,15 +84,13 @@ pub struct Image {
 impl Image {
     /// Opens an image, and checks everything but its data.
     pub fn open(path: &CStr) -> Result<Self> {
-        // Without waiting for the other end of a pipe, which is no image.
-        let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
-        let fd = file::open(path, flags).map_err(|errno| Error::from_os("open", errno))?;
-        let stat = stat(fd.as_raw_fd())?;
-        let size = stat.st_size as u64;
-        let is_file = stat.st_mode & libc::S_IFMT == libc::S_IFREG;
-        let trailer_at = size.checked_sub(TRAILER_SIZE as u64).filter(|_| is_file);
+        let fd = file::open_regular(libc::AT_FDCWD, path, libc::O_RDONLY)
+            .map_err(|errno| Error::from_os("open", errno))?
+            .ok_or(NO_IMAGE)?;
+        let size = stat(fd.as_raw_fd())?.st_size as u64;
+        let trailer_at = size.checked_sub(TRAILER_SIZE as u64).ok_or(NO_IMAGE)?;
         let mut bytes = [0; TRAILER_SIZE];
-        read_exact(&fd, trailer_at.ok_or(NO_IMAGE)?, &mut bytes)?;
+        read_exact(&fd, trailer_at, &mut bytes)?;
         let trailer = Trailer::parse(&bytes, size)?;
         let mut text = zeros(trailer.len as usize)?;
         read_exact(&fd, trailer.offset, &mut text)?;

@@ -65,7 +65,7 @@ fn refuse_all_but_files(fd: RawFd) -> Result<()> {
     if status & libc::O_ACCMODE == libc::O_RDONLY {
         return Err(Error::io(libc::EBADF));
     }
-    if stat.st_mode & libc::S_IFMT != libc::S_IFREG || status & libc::O_APPEND != 0 {
+    if !file::is_regular(&stat) || status & libc::O_APPEND != 0 {
         return Err(Error::Unsupported("only a file not opened to append can be written sparse"));
     }
     Ok(())
@@ -83,9 +83,7 @@ fn open_direct(fd: RawFd) -> Result<OwnedFd> {
     }
     match file::open_again(fd, libc::O_WRONLY | libc::O_DIRECT) {
         Ok(direct) => Ok(direct),
-        Err(errno @ (libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
-            Err(Error::from_os("open", errno))
-        }
+        Err(errno) if file::is_shortage(errno) => Err(Error::from_os("open", errno)),
         Err(_) => Err(NOT_DIRECT),
     }
 }

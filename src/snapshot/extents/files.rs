@@ -33,9 +33,8 @@ pub enum Keeping {
 impl Keeping {
     fn of(fd: RawFd, stat: &libc::stat) -> Outcome<Self> {
         let system = file::statfs(fd)?;
-        let is_regular = stat.st_mode & libc::S_IFMT == libc::S_IFREG;
         Ok(match system.f_type {
-            libc::TMPFS_MAGIC if is_regular => Keeping::Memory,
+            libc::TMPFS_MAGIC if file::is_regular(stat) => Keeping::Memory,
             libc::HUGETLBFS_MAGIC => Keeping::HugePages(system.f_bsize as u64),
             // Its server answers, which does not know of pages that were written by memory access.
             FUSE_SUPER_MAGIC => Keeping::Dense,
@@ -102,10 +101,7 @@ impl Way {
 
 /// What to say when a file of /proc cannot be opened.
 pub fn unavailable(errno: i32, error: Error) -> Error {
-    match errno {
-        libc::EMFILE | libc::ENFILE | libc::ENOMEM => Error::from_os("open", errno),
-        _ => error,
-    }
+    if file::is_shortage(errno) { Error::from_os("open", errno) } else { error }
 }
 
 /// A file that regions map.
