@@ -1987,8 +1987,9 @@ typedef int64_t (*guestmem_read_fn)(void *user, void *buf, size_t len);
  *   region whose file cannot be opened again, caller's memory with neither fd nor the privilege to
  *   look, or memory whose missing pages a userfaultfd supplies.
  * @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
- * @retval GUESTMEM_E_BUSY              fd is a file that backs the memory; a restore into a region of
- *   it has not ended.
+ * @retval GUESTMEM_E_BUSY              fd is a file that backs the memory, or may be: where a file
+ *   system numbers the files of its parts apart, it takes CAP_CHECKPOINT_RESTORE to tell; a restore
+ *   into a region of it has not ended.
  * @retval GUESTMEM_E_IO                writing failed after `completed` bytes, with os_errno: EAGAIN
  *   when a non-blocking descriptor takes no more, EPIPE when a pipe or socket is closed, EFBIG at a
  *   file size limit, EBADF when fd cannot be written.
@@ -2179,8 +2180,8 @@ struct guestmem_load_options {
  * @retval GUESTMEM_E_INVALID_ARGUMENT  path is NULL; a bad struct size, unknown flag or layout.
  * @retval GUESTMEM_E_UNSUPPORTED       as guestmem_snapshot(); path is a device, pipe or socket.
  * @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
- * @retval GUESTMEM_E_BUSY              path is a file whose shared mapping is this memory; a restore
- *   into a region of it has not ended.
+ * @retval GUESTMEM_E_BUSY              path is a file whose shared mapping is this memory, or may be, as
+ *   guestmem_snapshot() says; a restore into a region of it has not ended.
  * @retval GUESTMEM_E_IO                writing or syncing failed, with os_errno.
  * @retval GUESTMEM_E_CANCELLED         the progress function asked to stop.
  * @retval GUESTMEM_E_TOO_LARGE         the metadata would exceed 64 MiB, or a limit of the process

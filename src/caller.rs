@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::file;
 use crate::mapping::Mapping;
 use crate::proc::{self, Area, Maps, MemoryKind};
+use crate::same_file::{id_of, is_plain, shown};
 use std::os::fd::RawFd;
 
 /// Frees the pages at `offset..offset + len`, which read as zeros afterwards. `file` is what the
@@ -77,14 +78,14 @@ fn check(area: &Area, start: u64, len: u64) -> Result<()> {
 }
 
 /// Checks that the file which the caller named, from `begin` on, is what `area` maps, if it maps a
-/// file. `host` is where the memory starts. Devices cannot be compared on all file systems, so what
-/// lies on different ones may be the same.
+/// file. `host` is where the memory starts.
 pub fn check_file(area: &Area, fd: RawFd, begin: u64, host: u64) -> Result<()> {
     if matches!(area.kind, MemoryKind::PrivateAnonymous | MemoryKind::PrivateHuge) {
         return Ok(());
     }
     let stat = file::stat(fd).map_err(|errno| Error::from_os("fstat", errno))?;
-    let other_file = area.device == stat.st_dev && area.inode != stat.st_ino;
+    let mapped = (area.device, area.inode);
+    let other_file = mapped != id_of(&stat) && (is_plain(fd)? || mapped != shown(fd)?);
     // Both as if the file were mapped from its beginning; either difference may be negative.
     let mapped_from = area.start.wrapping_sub(area.offset);
     if other_file || mapped_from != host.wrapping_sub(begin) {

@@ -16,8 +16,8 @@
 //! - [`volatile`]: the only code that touches guest bytes.
 //! - [`address`]: the only arithmetic that could wrap.
 //! - [`handle`]: counted objects in type-stable memory, which C handles point to.
-//! - [`mod@file`], [`proc`], [`signals`], [`parallel`]: what open files and the system tell,
-//!   signals kept from the embedder, short-lived threads.
+//! - [`mod@file`], [`proc`], [`same_file`], [`signals`], [`parallel`]: what open files and the system
+//!   tell, which file a mapping is of, signals kept from the embedder, short-lived threads.
 //! - [`alloc`], [`error`]: growth that may fail, and what can go wrong.
 //!
 //! `include/guestmem_inline.h` does in C what [`table`] and [`volatile`] do for single values, on the
@@ -45,6 +45,7 @@ pub mod policy;
 pub mod proc;
 pub mod published;
 pub mod region;
+pub mod same_file;
 pub mod signals;
 pub mod snapshot;
 pub mod table;

@@ -241,7 +241,8 @@ pub fn needed<T>(answer: Result<T>) -> Result<T> {
     })
 }
 
-/// Opens the file that the mapping with these bounds maps, to read it. That takes a privilege.
+/// Names the file that the mapping with these bounds maps (O_PATH): it may be a device, which is not
+/// to be opened in earnest. That takes a privilege.
 pub fn open_mapped(start: u64, end: u64) -> Outcome<OwnedFd> {
     // Threads have no map_files among their own, but each has them as a process under its number,
     // which is that of the namespace that /proc is of.
@@ -256,7 +257,7 @@ pub fn open_mapped(start: u64, end: u64) -> Outcome<OwnedFd> {
     let thread = std::str::from_utf8(thread).map_err(|_| libc::ENOENT)?;
     let mut path = [0; 128];
     let names = format_args!("/proc/{thread}/map_files/{start:x}-{end:x}");
-    file::open(file::short_path(&mut path, names), libc::O_RDONLY)
+    file::open(file::short_path(&mut path, names), libc::O_PATH)
 }
 
 /// A whole file of /proc or /sys.

@@ -64,8 +64,8 @@ unsafe impl Plain for guestmem_load_options {}
 /// @retval GUESTMEM_E_INVALID_ARGUMENT  path is NULL; a bad struct size, unknown flag or layout.
 /// @retval GUESTMEM_E_UNSUPPORTED       as guestmem_snapshot(); path is a device, pipe or socket.
 /// @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
-/// @retval GUESTMEM_E_BUSY              path is a file whose shared mapping is this memory; a restore
-///   into a region of it has not ended.
+/// @retval GUESTMEM_E_BUSY              path is a file whose shared mapping is this memory, or may be, as
+///   guestmem_snapshot() says; a restore into a region of it has not ended.
 /// @retval GUESTMEM_E_IO                writing or syncing failed, with os_errno.
 /// @retval GUESTMEM_E_CANCELLED         the progress function asked to stop.
 /// @retval GUESTMEM_E_TOO_LARGE         the metadata would exceed 64 MiB, or a limit of the process

@@ -136,8 +136,9 @@ unsafe impl Plain for guestmem_restore_options {}
 ///   region whose file cannot be opened again, caller's memory with neither fd nor the privilege to
 ///   look, or memory whose missing pages a userfaultfd supplies.
 /// @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
-/// @retval GUESTMEM_E_BUSY              fd is a file that backs the memory; a restore into a region of
-///   it has not ended.
+/// @retval GUESTMEM_E_BUSY              fd is a file that backs the memory, or may be: where a file
+///   system numbers the files of its parts apart, it takes CAP_CHECKPOINT_RESTORE to tell; a restore
+///   into a region of it has not ended.
 /// @retval GUESTMEM_E_IO                writing failed after `completed` bytes, with os_errno: EAGAIN
 ///   when a non-blocking descriptor takes no more, EPIPE when a pipe or socket is closed, EFBIG at a
 ///   file size limit, EBADF when fd cannot be written.

@@ -4,8 +4,12 @@
 use super::{Regions, stat};
 use crate::backing::Backing;
 use crate::error::{Error, Result};
+use crate::file::{self, is_regular};
 use crate::proc::{Area, Maps, MemoryKind, needed};
 use crate::region::MemoryRegion;
+use crate::same_file::{self, FileId, id_of};
+use std::cell::OnceCell;
+use std::os::fd::{AsRawFd, RawFd};
 
 /// Which mappings of a file matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,14 +20,74 @@ pub enum Mapped {
     Any,
 }
 
+/// What is to be written to, or replaced: an open descriptor, of whatever mode, to be kept open.
+pub struct Target {
+    fd: RawFd,
+    id: FileId,
+    told: OnceCell<Told>,
+}
+
+/// What is known of how maps tells of mappings of the target.
+#[derive(Clone, Copy)]
+enum Told {
+    /// As this, and of mappings of nothing else.
+    For(FileId),
+    /// As this, and perhaps of mappings of other files too.
+    Perhaps(FileId),
+    Unknown,
+}
+
+impl Target {
+    /// What is behind `fd`.
+    pub fn new(fd: RawFd) -> Result<Self> {
+        Ok(Target { fd, id: id_of(&stat(fd)?), told: OnceCell::new() })
+    }
+
+    fn told(&self) -> Result<Told> {
+        if let Some(told) = self.told.get() {
+            return Ok(*told);
+        }
+        let told = self.ask()?;
+        Ok(*self.told.get_or_init(|| told))
+    }
+
+    fn ask(&self) -> Result<Told> {
+        if !is_regular(&stat(self.fd)?) || same_file::is_plain(self.fd)? {
+            return Ok(Told::For(self.id));
+        }
+        // It may be open to write only, or not at all.
+        let shown = match file::open_again(self.fd, libc::O_RDONLY) {
+            Ok(file) => same_file::shown(file.as_raw_fd()),
+            Err(errno) if file::is_shortage(errno) => Err(Error::from_os("open", errno)),
+            Err(_) => same_file::shown(self.fd),
+        };
+        match shown {
+            Ok(id) => Ok(Told::Perhaps(id)),
+            Err(Error::Os { errno: libc::EACCES | libc::EBADF | libc::ENODEV, .. }) => {
+                Ok(Told::Unknown)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether it may be what is mapped in an area. Where nothing can tell, it may.
+    fn is_mapped_in(&self, area: &Area) -> Result<bool> {
+        let shown = (area.device, area.inode);
+        match self.told()? {
+            Told::For(id) => return Ok(id == shown),
+            Told::Perhaps(id) if id != shown => return Ok(false),
+            Told::Perhaps(_) | Told::Unknown => {}
+        }
+        let mapped = same_file::stat_mapped(area)?;
+        Ok(mapped.is_none_or(|mapped| id_of(&mapped) == self.id))
+    }
+}
+
 /// Refuses to write a snapshot over the file that holds the memory.
-pub fn refuse_backing(regions: Regions, target: &libc::stat, mapped: Mapped) -> Result<()> {
+pub fn refuse_backing(regions: Regions, target: &Target, mapped: Mapped) -> Result<()> {
     let maps = Maps::default();
     for region in regions {
-        let is_same = |fd| -> Result<bool> {
-            let own = stat(fd)?;
-            Ok((own.st_dev, own.st_ino) == (target.st_dev, target.st_ino))
-        };
+        let is_same = |fd| -> Result<bool> { Ok(id_of(&stat(fd)?) == target.id) };
         let backs = match region.backing() {
             Backing::Caller { file, .. } => {
                 let given = file.as_ref().filter(|_| mapped == Mapped::Any);
@@ -41,15 +105,17 @@ pub fn refuse_backing(regions: Regions, target: &libc::stat, mapped: Mapped) -> 
     Ok(())
 }
 
-/// True when the caller's memory maps the file that `target` is of, whatever the caller said.
-fn maps_file(
-    maps: &Maps,
-    region: &MemoryRegion,
-    target: &libc::stat,
-    mapped: Mapped,
-) -> Result<bool> {
-    let areas = needed(maps.at(region.host() as u64, region.range().size()))?;
-    let matters = |area: &Area| mapped == Mapped::Any || area.kind == MemoryKind::Shared;
-    let is_same = |area: &Area| (area.device, area.inode) == (target.st_dev, target.st_ino);
-    Ok(areas.iter().any(|area| matters(area) && is_same(area)))
+/// True when the caller's memory maps what the target is, or may map it, whatever the caller said.
+fn maps_file(maps: &Maps, region: &MemoryRegion, target: &Target, mapped: Mapped) -> Result<bool> {
+    for area in needed(maps.at(region.host() as u64, region.range().size()))? {
+        let matters = match area.kind {
+            MemoryKind::Shared => true,
+            MemoryKind::PrivateFile => mapped == Mapped::Any,
+            MemoryKind::PrivateAnonymous | MemoryKind::PrivateHuge => false,
+        };
+        if matters && target.is_mapped_in(area)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -42,7 +42,7 @@ use crate::handle::Ref;
 use crate::memory::GuestMemory;
 use crate::proc::page_size;
 use crate::region::MemoryRegion;
-use busy::{Mapped, refuse_backing};
+use busy::{Mapped, Target, refuse_backing};
 use checksum::Write;
 use claimed::{Claimed, Work};
 use fold::Hole;
@@ -82,7 +82,7 @@ pub fn snapshot_to_fd(
     progress: Progress,
 ) -> Result<Vec<u8>> {
     let regions = whole_regions(mem)?;
-    refuse_backing(&regions, &stat(fd)?, Mapped::Any)?;
+    refuse_backing(&regions, &Target::new(fd)?, Mapped::Any)?;
     if options.sync {
         // What cannot be synced is refused before it is written.
         sync(fd, 0)?;

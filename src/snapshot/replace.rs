@@ -7,7 +7,6 @@ use crate::alloc::vec_of;
 use crate::error::{Error, Result, errno};
 use crate::file::{self, Outcome};
 use std::ffi::CStr;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 /// A new file on its way to its place.
@@ -63,20 +62,16 @@ impl<'a> Replacement<'a> {
         self.fd.as_raw_fd()
     }
 
-    /// What is at the path now: a file, or nothing to look at.
-    pub fn old_file(&self) -> Result<Option<libc::stat>> {
-        let mut stat = MaybeUninit::uninit();
-        let (folder, flags) = (self.folder.as_raw_fd(), libc::AT_SYMLINK_NOFOLLOW);
-        // SAFETY: a C string; `stat` is ours to write, and read only after success.
-        let stat = unsafe {
-            match libc::fstatat(folder, self.name.as_ptr(), stat.as_mut_ptr(), flags) {
-                0 => stat.assume_init(),
-                _ if errno() == libc::ENOENT => return Ok(None),
-                _ => return Err(Error::last_os("fstatat")),
-            }
+    /// What is at the path now, not opened in earnest: a file, or nothing to look at.
+    pub fn old_file(&self) -> Result<Option<OwnedFd>> {
+        let folder = self.folder.as_raw_fd();
+        let fd = match file::open_at(folder, self.name, libc::O_PATH | libc::O_NOFOLLOW, 0) {
+            Err(libc::ENOENT) => return Ok(None),
+            opened => opened.map_err(|errno| Error::from_os("open", errno))?,
         };
+        let stat = file::stat(fd.as_raw_fd()).map_err(|errno| Error::from_os("fstat", errno))?;
         match stat.st_mode & libc::S_IFMT {
-            libc::S_IFREG => Ok(Some(stat)),
+            libc::S_IFREG => Ok(Some(fd)),
             libc::S_IFLNK => Ok(None),
             libc::S_IFDIR => Err(Error::Os { call: "rename", errno: libc::EISDIR }),
             _ => Err(Error::Unsupported("what is at the path is no file")),

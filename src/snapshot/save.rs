@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Saving memory as an image file.
 
-use super::busy::{Mapped, refuse_backing};
+use super::busy::{self, Mapped, refuse_backing};
 use super::gather::{Parts, Target};
 use super::image::Trailer;
 use super::metadata::Layout;
@@ -11,6 +11,7 @@ use super::{Progress, SnapshotOptions, whole_regions, write};
 use crate::error::Result;
 use crate::memory::GuestMemory;
 use std::ffi::CStr;
+use std::os::fd::AsRawFd;
 
 /// Puts an image of `mem` in the place of `path`.
 pub fn save(
@@ -23,7 +24,7 @@ pub fn save(
     let file = Replacement::new(path)?;
     if let Some(old) = file.old_file()? {
         // It is not written, so a private mapping of it stays what it is.
-        refuse_backing(&regions, &old, Mapped::Shared)?;
+        refuse_backing(&regions, &busy::Target::new(old.as_raw_fd())?, Mapped::Shared)?;
     }
     let options = SnapshotOptions { layout: Layout::Sparse, ..options };
     let output = Output::new(file.fd(), options)?;

@@ -65,15 +65,20 @@ pub enum Way {
 impl Way {
     /// Opens it anew, so that seeking moves nobody else's offset.
     pub fn open(self) -> Result<OwnedFd> {
-        let (opened, why) = match self {
-            Way::Held(fd) => (
-                file::open_again(fd, libc::O_RDONLY),
-                "the file behind a region is not open to /proc",
-            ),
+        let opened = match self {
+            Way::Held(fd) => file::open_again(fd, libc::O_RDONLY),
             Way::Mapped(start, end) => {
-                (proc::open_mapped(start, end), "the file behind the caller's memory is needed")
+                let named = named(start, end)?;
+                // A device may begin to do something when it is opened.
+                match file::stat(named.as_raw_fd()) {
+                    Ok(stat) if file::is_regular(&stat) => {
+                        file::open_again(named.as_raw_fd(), libc::O_RDONLY)
+                    }
+                    _ => return Err(Error::Unsupported("the caller's memory is a device's")),
+                }
             }
         };
+        let why = "the file behind a region is not open to /proc";
         opened.map_err(|errno| unavailable(errno, Error::Unsupported(why)))
     }
 
@@ -93,10 +98,16 @@ impl Way {
     fn with<T>(self, look: impl FnOnce(RawFd) -> Outcome<T>) -> Result<T> {
         let looked = match self {
             Way::Held(fd) => look(fd),
-            Way::Mapped(..) => look(self.open()?.as_raw_fd()),
+            Way::Mapped(start, end) => look(named(start, end)?.as_raw_fd()),
         };
         looked.map_err(|errno| Error::from_os("fstat", errno))
     }
+}
+
+/// The file of a mapping of the caller's, not opened in earnest.
+fn named(start: u64, end: u64) -> Result<OwnedFd> {
+    let needed = Error::Unsupported("the file behind the caller's memory is needed");
+    proc::open_mapped(start, end).map_err(|errno| unavailable(errno, needed))
 }
 
 /// What to say when a file of /proc cannot be opened.
