@@ -30,6 +30,7 @@ static_assert(std::is_standard_layout<struct guestmem_region_info>::value, "plai
 static_assert(std::is_standard_layout<guestmem_snapshot_options>::value, "plain data");
 static_assert(sizeof(guestmem_slice) == sizeof(iovec), "arrays of slices go to readv");
 static_assert(sizeof(guestmem_range) == 16 && sizeof(guestmem_error_info) == 32, "as in C");
+static_assert(sizeof(guestmem_access) == 24, "as in C");
 static_assert(sizeof(guestmem_region_options) == 64, "as in C");
 static_assert(sizeof(guestmem_view) == 56 && sizeof(guestmem_chunk) == 16, "as in C");
 
@@ -52,7 +53,9 @@ const AnyFunction functions[] = {
     F(guestmem_describe), F(guestmem_free), F(guestmem_get_host_address),
     F(guestmem_get_host_address_range), F(guestmem_get_guest_address), F(guestmem_shm_region),
     F(guestmem_offset_region), F(guestmem_offset_from_base), F(guestmem_get_slice),
-    F(guestmem_get_slices), F(guestmem_translate), F(guestmem_read), F(guestmem_write),
+    F(guestmem_get_slices), F(guestmem_translate), F(guestmem_get_host_address_range_writable),
+    F(guestmem_get_slice_writable), F(guestmem_get_slices_writable), F(guestmem_translate_for),
+    F(guestmem_read), F(guestmem_write),
     F(guestmem_read_exact), F(guestmem_write_all), F(guestmem_dma_read), F(guestmem_dma_write),
     F(guestmem_dma_copy), F(guestmem_dma_fill), F(guestmem_read_obj_volatile),
     F(guestmem_write_obj_volatile), F(guestmem_slice_sub), F(guestmem_slice_read),
@@ -66,6 +69,7 @@ const AnyFunction functions[] = {
     WORDS(guestmem_write_volatile_u), WORDS(guestmem_load_u), WORDS(guestmem_store_u),
     WORDS(guestmem_compare_exchange_u),
     F(guestmem_get_view), TWINS(guestmem_view_is_current), TWINS(guestmem_view_ptr),
+    TWINS(guestmem_view_ptr_writable),
     TWIN_WORDS(guestmem_view_read_u), TWIN_WORDS(guestmem_view_write_u),
     TWIN_WORDS(guestmem_view_load_u), TWIN_WORDS(guestmem_view_store_u),
     TWIN_WORDS(guestmem_slice_load_u), TWIN_WORDS(guestmem_slice_store_u),

@@ -100,25 +100,43 @@ static void questions(uint64_t addr, uint64_t len)
     HOLDS(sum == (code == GUESTMEM_OK ? addr + len : 0));
 }
 
-static void pointers(uint64_t addr, uint64_t len)
+/* One range as a chain gives what it gives by itself. */
+static void chain_of_one(uint64_t addr, uint64_t len, bool writes, int code,
+                         const struct guestmem_slice *expected, size_t expected_count)
+{
+    const struct guestmem_access range = { addr, len, writes ? GUESTMEM_ACCESS_WRITE
+                                                             : GUESTMEM_ACCESS_READ, 0 };
+    struct guestmem_slice slices[MAX_REGIONS];
+    size_t count = 77;
+    GIVES(guestmem_translate_for(mem, &range, 1, slices, MAX_REGIONS, &count), code);
+    HOLDS(count == expected_count);
+    if (code == GUESTMEM_OK && count <= MAX_REGIONS)
+        HOLDS(memcmp(slices, expected, count * sizeof *slices) == 0);
+}
+
+/* To read, or to write. */
+static void pointers(uint64_t addr, uint64_t len, bool writes)
 {
     struct guestmem_slice slice = { source, 77 }, slices[MAX_REGIONS];
     uint64_t back = 1, at = addr;
     void *out = source;
     size_t count = 77;
-    int code = guestmem_get_host_address_range(mem, addr, len, &out);
-    GIVES(code, expect_pointer(addr, len, room(addr), code));
+    int code = writes ? guestmem_get_host_address_range_writable(mem, addr, len, &out)
+                      : guestmem_get_host_address_range(mem, addr, len, &out);
+    GIVES(code, expect_pointer(addr, len, room(addr), writes, code));
     HOLDS((out != NULL) == (code == GUESTMEM_OK));
     if (out != NULL) {
         HOLDS(out == host[region_at(addr) - here->regions] + (addr - region_at(addr)->base));
         GIVES(guestmem_get_guest_address(mem, out, &back), GUESTMEM_OK);
         HOLDS(back == addr);
     }
-    GIVES(guestmem_get_slice(mem, addr, (size_t)len, &slice), code);
+    GIVES(writes ? guestmem_get_slice_writable(mem, addr, (size_t)len, &slice)
+                 : guestmem_get_slice(mem, addr, (size_t)len, &slice), code);
     HOLDS(slice.addr == out && slice.len == (code == GUESTMEM_OK ? len : 0));
 
-    code = guestmem_get_slices(mem, addr, len, slices, MAX_REGIONS, &count);
-    GIVES(code, expect_pointer(addr, len, long_room(addr), code));
+    code = writes ? guestmem_get_slices_writable(mem, addr, len, slices, MAX_REGIONS, &count)
+                  : guestmem_get_slices(mem, addr, len, slices, MAX_REGIONS, &count);
+    GIVES(code, expect_pointer(addr, len, long_room(addr), writes, code));
     if (code != GUESTMEM_OK) count = count == 0 ? 0 : SIZE_MAX;
     HOLDS(count <= MAX_REGIONS);
     for (size_t i = 0; i < count && count <= MAX_REGIONS; i++) {
@@ -128,6 +146,7 @@ static void pointers(uint64_t addr, uint64_t len)
         at += part;
     }
     HOLDS(code != GUESTMEM_OK || at == addr + len);
+    chain_of_one(addr, len, writes, code, slices, count);
 }
 
 static void reads(uint64_t addr, uint64_t len)
@@ -263,7 +282,8 @@ static size_t near_count(void)
 static void at(uint64_t addr, uint64_t len)
 {
     questions(addr, len);
-    pointers(addr, len);
+    pointers(addr, len, false);
+    pointers(addr, len, true);
     reads(addr, len);
     writes(addr, len);
     objects(addr, len);

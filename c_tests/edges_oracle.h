@@ -106,13 +106,13 @@ static int expect_dma(uint64_t addr, uint64_t len, bool write)
 }
 
 /* Zero bytes of nowhere are wrong twice over, and either may be said. */
-static int expect_pointer(uint64_t addr, uint64_t len, uint64_t available, int said)
+static int expect_pointer(uint64_t addr, uint64_t len, uint64_t available, bool write, int said)
 {
     if (room(addr) == 0 && len == 0)
         return said == GUESTMEM_E_INVALID_SIZE ? said : GUESTMEM_E_INVALID_ADDRESS;
     if (room(addr) == 0) return GUESTMEM_E_INVALID_ADDRESS;
     if (len == 0) return GUESTMEM_E_INVALID_SIZE;
-    return len > available ? GUESTMEM_E_INVALID_RANGE : GUESTMEM_OK;
+    return expect_in(addr, len, available, write, GUESTMEM_E_INVALID_RANGE);
 }
 
 static int expect_aligned(uint64_t addr, uint64_t len, uint64_t width, bool write)

@@ -49,6 +49,7 @@ static void asking(const struct guestmem *bad)
 static void translating(const struct guestmem *bad)
 {
     static const struct guestmem_range range = { 0, 8 };
+    static const struct guestmem_access access = { 0, 8, 0, 0 };
     struct guestmem_slice slice = { NULL, 0 };
     void *out = POISON;
     uint64_t number = 77;
@@ -60,6 +61,9 @@ static void translating(const struct guestmem *bad)
     CHECK(out == NULL);
     out = POISON;
     REFUSED(guestmem_get_host_address_range(bad, 0, 1, &out));
+    CHECK(out == NULL);
+    out = POISON;
+    REFUSED(guestmem_get_host_address_range_writable(bad, 0, 1, &out));
     CHECK(out == NULL);
     REFUSED(guestmem_get_guest_address(bad, &fd, &number));
     CHECK_EQ(number, 0);
@@ -81,7 +85,21 @@ static void translating(const struct guestmem *bad)
     CHECK(slice.addr == POISON && slice.len == 77);
     CHECK_EQ(count, 0);
     REFUSED(guestmem_translate(bad, NULL, 0, NULL, 0, &count));
+    count = 77;
+    REFUSED(guestmem_get_slices_writable(bad, 0, 8, &slice, 1, &count));
+    CHECK(slice.addr == POISON && slice.len == 77);
+    CHECK_EQ(count, 0);
+    count = 77;
+    /* The handle comes before the access, which is none, in what is reported. */
+    REFUSED(guestmem_translate_for(bad, &access, 1, &slice, 1, &count));
+    CHECK(slice.addr == POISON && slice.len == 77);
+    CHECK_EQ(count, 0);
+    REFUSED(guestmem_translate_for(bad, NULL, 0, NULL, 0, &count));
     REFUSED(guestmem_get_slice(bad, 0, 8, &slice));
+    CHECK(slice.addr == NULL && slice.len == 0);
+    slice.addr = POISON;
+    slice.len = 77;
+    REFUSED(guestmem_get_slice_writable(bad, 0, 8, &slice));
     CHECK(slice.addr == NULL && slice.len == 0);
 }
 

@@ -94,6 +94,8 @@ static void check_addresses(struct map *map, const struct guestmem_view *view)
         CHECK(value == seen && value == (part != NULL ? part->id : 0));
         CHECK(guestmem_view_ptr(view, addr, 1) == host);
         CHECK(guestmem_view_ptr_fn(view, addr, 1) == host);
+        CHECK(guestmem_view_ptr_writable(view, addr, 1) == host);
+        CHECK(guestmem_view_ptr_writable_fn(view, addr, 1) == host);
         if (part == NULL) continue;
         CHECK(info.guest_addr == part->start && offset == addr - part->start && sum == addr);
         CHECK(host == part->host + offset);

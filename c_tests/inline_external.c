@@ -12,6 +12,8 @@ static struct guestmem_slice slice;
 
 /* Volatile, so that the functions behind the pointers are called and not put in line. */
 static void *(*volatile ptr)(const struct guestmem_view *, uint64_t, uint64_t) = guestmem_view_ptr;
+static void *(*volatile ptr_writable)(const struct guestmem_view *, uint64_t,
+                                      uint64_t) = guestmem_view_ptr_writable;
 static bool (*volatile is_current)(const struct guestmem_view *,
                                    const struct guestmem *) = guestmem_view_is_current;
 
@@ -46,6 +48,9 @@ int main(void)
     CHECK(is_current(&view, mem));
     CHECK(ptr(&view, BASE, 0x1000) == slice.addr);
     CHECK(ptr(&view, BASE, 0x1001) == NULL);
+    CHECK(ptr_writable(&view, BASE, 0x1000) == slice.addr);
+    CHECK(ptr_writable(&view, BASE, 0x1001) == NULL);
+    CHECK(ptr_writable != guestmem_view_ptr_writable_fn && ptr_writable != ptr);
     CHECK(ptr != guestmem_view_ptr_fn && is_current != guestmem_view_is_current_fn);
     values_u8();
     values_u16();

@@ -95,6 +95,8 @@ int main()
     errno = 4711;
     pointers(setting, guestmem_view_ptr, guestmem_view_is_current);
     pointers(setting, guestmem_view_ptr_fn, guestmem_view_is_current_fn);
+    pointers(setting, guestmem_view_ptr_writable, guestmem_view_is_current);
+    pointers(setting, guestmem_view_ptr_writable_fn, guestmem_view_is_current_fn);
     values<std::uint8_t>(setting, functions_u8 FUNCTIONS(8, ));
     values<std::uint16_t>(setting, functions_u16 FUNCTIONS(16, ));
     values<std::uint32_t>(setting, functions_u32 FUNCTIONS(32, ));

@@ -51,11 +51,16 @@ static bool ask(unsigned width, const struct guestmem_view *view, uint64_t addr,
     return twins_know;
 }
 
-enum { NO_ORDER = 99 };
+enum { NO_ORDER = 99, TO_READ = 0, TO_WRITE = 1 };
 
 void *guestmem_view_ptr_fn(const struct guestmem_view *view, uint64_t addr, uint64_t len)
 {
-    return ask(0, view, addr, len, NO_ORDER) ? &elsewhere : NULL;
+    return ask(TO_READ, view, addr, len, NO_ORDER) ? &elsewhere : NULL;
+}
+
+void *guestmem_view_ptr_writable_fn(const struct guestmem_view *view, uint64_t addr, uint64_t len)
+{
+    return ask(TO_WRITE, view, addr, len, NO_ORDER) ? &elsewhere : NULL;
 }
 
 #define TWINS(W)                                                                                  \
@@ -151,18 +156,21 @@ static uint8_t *host_of(const struct span *span, uint64_t addr)
     return (uint8_t *)memory + span->host + (addr - span->start);
 }
 
-static void pointer(const struct guestmem_view *view, uint64_t addr, uint64_t len)
+/* What the map knows not to be writable is asked too. */
+static void pointer(const struct guestmem_view *view, uint64_t addr, uint64_t len, unsigned why)
 {
     const struct span *span = span_at(addr, len);
     void *host;
+    if (why == TO_WRITE && span != NULL && span->read_only) span = NULL;
     twins_know = span == NULL && others_known;
-    host = guestmem_view_ptr(view, addr, len);
+    host = why == TO_WRITE ? guestmem_view_ptr_writable(view, addr, len)
+                           : guestmem_view_ptr(view, addr, len);
     if (span != NULL) {
         CHECK(host == host_of(span, addr));
         CHECK_EQ(asked.calls, 0);
     } else {
         CHECK(host == (twins_know ? &elsewhere : NULL));
-        CHECK(asked_for(0, view, addr, len, NO_ORDER));
+        CHECK(asked_for(why, view, addr, len, NO_ORDER));
     }
 }
 
@@ -263,8 +271,11 @@ static void everything_at(const struct guestmem_view *view, uint64_t addr, uint3
 {
     static const uint64_t lengths[] = { 0, 1, 2, 8, 9, CHUNK, 2 * CHUNK, (uint64_t)1 << 63,
                                         UINT64_MAX };
-    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) pointer(view, addr, lengths[i]);
-    pointer(view, addr, 1 - addr);
+    for (unsigned why = TO_READ; why <= TO_WRITE; why++) {
+        for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
+            pointer(view, addr, lengths[i], why);
+        pointer(view, addr, 1 - addr, why);
+    }
     reads_u8(view, addr, order);
     reads_u16(view, addr, order);
     reads_u32(view, addr, order);

@@ -77,6 +77,12 @@ CHECK_UNUSED static bool map_read_only(const struct map *map, uint64_t addr)
     return region != NULL && region->read_only;
 }
 
+/* The same; NULL also in a read-only region. */
+CHECK_UNUSED static void *map_host_writable(const struct map *map, uint64_t addr, uint64_t len)
+{
+    return map_read_only(map, addr) ? NULL : map_host(map, addr, len);
+}
+
 /* The orders of memory_order that a load takes, and those that a store takes. */
 CHECK_UNUSED static bool load_order(uint32_t order)
 {

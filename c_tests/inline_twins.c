@@ -69,6 +69,8 @@ static void look_up(const char *name, void *function)
 }
 
 static void *(*found_ptr)(const struct guestmem_view *, uint64_t, uint64_t) = guestmem_view_ptr_fn;
+static void *(*found_ptr_writable)(const struct guestmem_view *, uint64_t,
+                                   uint64_t) = guestmem_view_ptr_writable_fn;
 static bool (*found_is_current)(const struct guestmem_view *,
                                 const struct guestmem *) = guestmem_view_is_current_fn;
 
@@ -85,6 +87,17 @@ static void pointers(uint64_t addr, uint64_t len)
     SAME(ordinary == expected);
 }
 
+static void pointers_to_write(uint64_t addr, uint64_t len)
+{
+    void *expected = map_host_writable(&map, addr, len), *ordinary = &map;
+    SAME(guestmem_view_ptr_writable(&view, addr, len) == expected);
+    SAME(guestmem_view_ptr_writable_fn(&view, addr, len) == expected);
+    SAME(found_ptr_writable(&view, addr, len) == expected);
+    SAME((guestmem_get_host_address_range_writable(map.mem, addr, len, &ordinary) ==
+          GUESTMEM_OK) == (expected != NULL));
+    SAME(ordinary == expected);
+}
+
 /* The compiler may treat a length that it knows in another way. */
 static void pointers_of_constant_length(uint64_t addr)
 {
@@ -95,6 +108,13 @@ static void pointers_of_constant_length(uint64_t addr)
     SAME(guestmem_view_ptr(&view, addr, (uint64_t)INT64_MAX) == NULL);
     SAME(guestmem_view_ptr(&view, addr, (uint64_t)1 << 63) == NULL);
     SAME(guestmem_view_ptr(&view, addr, UINT64_MAX) == NULL);
+    SAME(guestmem_view_ptr_writable(&view, addr, 0) == NULL);
+    SAME(guestmem_view_ptr_writable(&view, addr, 1) == map_host_writable(&map, addr, 1));
+    SAME(guestmem_view_ptr_writable(&view, addr, 24) == map_host_writable(&map, addr, 24));
+    SAME(guestmem_view_ptr_writable(&view, addr, 4096) == map_host_writable(&map, addr, 4096));
+    SAME(guestmem_view_ptr_writable(&view, addr, (uint64_t)INT64_MAX) == NULL);
+    SAME(guestmem_view_ptr_writable(&view, addr, (uint64_t)1 << 63) == NULL);
+    SAME(guestmem_view_ptr_writable(&view, addr, UINT64_MAX) == NULL);
 }
 
 /* A value comes out, or 0 and false. */
@@ -218,6 +238,7 @@ static void look_everything_up(void)
 {
     shared = dlsym(RTLD_DEFAULT, "guestmem_new") != NULL;
     look_up("guestmem_view_ptr_fn", &found_ptr);
+    look_up("guestmem_view_ptr_writable_fn", &found_ptr_writable);
     look_up("guestmem_view_is_current_fn", &found_is_current);
     look_up_u8();
     look_up_u16();
@@ -332,7 +353,11 @@ static void one_map(void)
     CHECK(found_is_current(&view, map.mem));
     for (int i = 0; i < (fast() ? 10 : 60); i++) {
         uint64_t addr = random_address();
-        for (int j = 0; j < 4; j++) pointers(addr, random_length(addr));
+        for (int j = 0; j < 4; j++) {
+            uint64_t len = random_length(addr);
+            pointers(addr, len);
+            pointers_to_write(addr, len);
+        }
         pointers_of_constant_length(addr);
         values_at(addr, random_order());
     }

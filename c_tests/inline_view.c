@@ -49,6 +49,8 @@ static void refuses_everything(const struct guestmem_view *view)
         for (size_t j = 0; j < sizeof lengths / sizeof *lengths; j++) {
             CHECK(guestmem_view_ptr(view, addresses[i], lengths[j]) == NULL);
             CHECK(guestmem_view_ptr_fn(view, addresses[i], lengths[j]) == NULL);
+            CHECK(guestmem_view_ptr_writable(view, addresses[i], lengths[j]) == NULL);
+            CHECK(guestmem_view_ptr_writable_fn(view, addresses[i], lengths[j]) == NULL);
         }
         refuses_u8(view, addresses[i]);
         refuses_u16(view, addresses[i]);
@@ -251,6 +253,9 @@ static void pointer(const struct map *map, const struct guestmem_view *view, uin
     CHECK((guestmem_get_host_address_range(map->mem, addr, len, &ordinary) == GUESTMEM_OK) ==
           (expected != NULL));
     CHECK(ordinary == expected);
+    expected = map_host_writable(map, addr, len);
+    CHECK(guestmem_view_ptr_writable(view, addr, len) == expected);
+    CHECK(guestmem_view_ptr_writable_fn(view, addr, len) == expected);
     if (check_failures != failures && check_failures <= 20)
         fprintf(stderr, "  address 0x%" PRIx64 ", length 0x%" PRIx64 "\n", addr, len);
 }
@@ -329,6 +334,10 @@ static void a_machine(void)
     view = view_of(map.mem);
     memset(map.regions[2].host, 0x5a, 0x40000);
     CHECK(guestmem_view_ptr(&view, rom, 0x40000) == map.regions[2].host);
+    CHECK(guestmem_view_ptr_writable(&view, rom, 0x40000) == NULL);
+    CHECK(guestmem_view_ptr_writable(&view, four_gib - 1, 1) == NULL);
+    CHECK(guestmem_view_ptr_writable(&view, four_gib, 8) == map.regions[3].host);
+    CHECK(guestmem_view_ptr_writable(&view, 2 * tib - 0x3000, 0x3000) == map.regions[4].host);
     CHECK(guestmem_view_read_u32(&view, four_gib - 4, &value) && value == 0x5a5a5a5a);
     CHECK(guestmem_view_load_u32(&view, rom, GUESTMEM_ACQUIRE, &value) && value == 0x5a5a5a5a);
     CHECK(!guestmem_view_write_u32(&view, rom, 1));
@@ -345,6 +354,7 @@ static void a_machine(void)
     /* Without the table a view knows less, but nothing wrong. */
     view.table = NULL;
     CHECK(guestmem_view_ptr(&view, 0, PAGE) == map.regions[0].host);
+    CHECK(guestmem_view_ptr_writable(&view, 0, PAGE) == map.regions[0].host);
     CHECK(guestmem_view_ptr(&view, rom, PAGE) == NULL);
     CHECK(guestmem_view_ptr_fn(&view, rom, PAGE) == NULL);
     CHECK(!guestmem_view_read_u32(&view, rom, &value) && value == 0);

@@ -78,6 +78,7 @@ static void translating(void)
     REFUSED(guestmem_get_host_address(mem, BASE, NULL));
     REFUSED(guestmem_get_host_address(mem, 0, NULL));
     REFUSED(guestmem_get_host_address_range(mem, BASE, 8, NULL));
+    REFUSED(guestmem_get_host_address_range_writable(mem, BASE, 8, NULL));
     REFUSED(guestmem_get_guest_address(mem, &fd, NULL));
     REFUSED(guestmem_get_guest_address(mem, NULL, &number));
     CHECK_EQ(number, 0);
@@ -86,6 +87,7 @@ static void translating(void)
     REFUSED(guestmem_offset_from_base(mem, BASE, &fd, NULL));
     CHECK_EQ(fd, -1);
     REFUSED(guestmem_get_slice(mem, BASE, 8, NULL));
+    REFUSED(guestmem_get_slice_writable(mem, BASE, 8, NULL));
     REFUSED(guestmem_get_slices(mem, BASE, 8, NULL, 1, &count));
     CHECK_EQ(count, 0);
     REFUSED(guestmem_get_slices(mem, BASE, 8, &slice, 1, NULL));
@@ -99,6 +101,30 @@ static void translating(void)
     REFUSED(guestmem_translate(mem, &range, 1, NULL, 1, &count));
     CHECK_EQ(count, 0);
     REFUSED(guestmem_translate(mem, &range, 1, &slice, 1, NULL));
+    count = 77;
+    REFUSED(guestmem_get_slices_writable(mem, BASE, 8, NULL, 1, &count));
+    CHECK_EQ(count, 0);
+    REFUSED(guestmem_get_slices_writable(mem, BASE, 8, &slice, 1, NULL));
+    REFUSED(guestmem_get_slices_writable(mem, 0, 8, &slice, 1, NULL));
+}
+
+static void translating_for(void)
+{
+    static const struct guestmem_access range = { BASE, 8, GUESTMEM_ACCESS_WRITE, 0 };
+    struct guestmem_slice slice;
+    size_t count = 77;
+    REFUSED(guestmem_translate_for(mem, NULL, 1, &slice, 1, &count));
+    CHECK_EQ(count, 0);
+    count = 77;
+    REFUSED(guestmem_translate_for(mem, NULL, SIZE_MAX, &slice, 1, &count));
+    CHECK_EQ(count, 0);
+    count = 77;
+    REFUSED(guestmem_translate_for(mem, &range, 1, NULL, 1, &count));
+    CHECK_EQ(count, 0);
+    REFUSED(guestmem_translate_for(mem, &range, 1, &slice, 1, NULL));
+    count = 77;
+    CHECK_OK(guestmem_translate_for(mem, NULL, 0, NULL, 0, &count));
+    CHECK_EQ(count, 0);
 }
 
 static void bulk_access(void)
@@ -251,6 +277,7 @@ static void views(void)
     CHECK_OK(guestmem_get_view(mem, &view, sizeof view));
     CHECK_OK(guestmem_get_slice(mem, BASE, 4096, &slice));
     CHECK(guestmem_view_ptr_fn(NULL, BASE, 1) == NULL);
+    CHECK(guestmem_view_ptr_writable_fn(NULL, BASE, 1) == NULL);
     CHECK(!guestmem_view_is_current_fn(NULL, mem));
     CHECK(!guestmem_view_is_current_fn(&view, NULL));
     CHECK(!guestmem_view_is_current(&view, NULL));
@@ -357,6 +384,7 @@ int main(void)
     creating();
     asking();
     translating();
+    translating_for();
     bulk_access();
     slices();
     atomics_u8();

@@ -145,6 +145,8 @@ static void translate(void)
 {
     const struct guestmem *mem = world.mem;
     const struct guestmem_range chain[2] = {{0x13ff0, 0x20}, {0x17000, 8}};
+    const struct guestmem_access accesses[2] = {{0x13ff0, 0x20, GUESTMEM_ACCESS_WRITE, 0},
+                                                {0x17000, 8, GUESTMEM_ACCESS_READ, 0}};
     struct guestmem_slice slices[8], slice;
     uint64_t guest = 0;
     uint8_t bytes[16] = {0};
@@ -158,7 +160,12 @@ static void translate(void)
     CHECK_EQ(count, 2);
     CHECK_OK(guestmem_translate(mem, chain, 2, slices, 8, &count));
     CHECK_EQ(count, 3);
-    CHECK_OK(guestmem_get_slice(mem, 0x10000, 64, &slice));
+    CHECK_OK(guestmem_get_host_address_range_writable(mem, 0x10008, 8, &host));
+    CHECK_OK(guestmem_get_slices_writable(mem, 0x13ff0, 0x20, slices, 8, &count));
+    CHECK_EQ(count, 2);
+    CHECK_OK(guestmem_translate_for(mem, accesses, 2, slices, 8, &count));
+    CHECK_EQ(count, 3);
+    CHECK_OK(guestmem_get_slice_writable(mem, 0x10000, 64, &slice));
     CHECK_OK(guestmem_slice_sub(slice, 32, 32, &slices[0]));
     CHECK_OK(guestmem_slice_write(slice, 0, bytes, sizeof bytes));
     CHECK_OK(guestmem_slice_read(slice, 0, bytes, sizeof bytes));

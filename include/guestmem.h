@@ -65,9 +65,16 @@
  *
  * Two levels of access, never mixed
  *   Region-level calls stay inside the one region that holds the address. DMA-level calls
- *   (guestmem_dma_*, guestmem_get_slices(), guestmem_translate() and the fd transfers) see memory
- *   as the guest's devices do: a range may run on through regions that touch. A hole, or for
- *   writes a read-only region, anywhere in it fails the whole call before anything moves.
+ *   (guestmem_dma_*, guestmem_get_slices(), guestmem_translate() and their like, and the fd
+ *   transfers) see memory as the guest's devices do: a range may run on through regions that
+ *   touch. A hole, or for writes a read-only region, anywhere in it fails the whole call before
+ *   anything moves.
+ *
+ * Pointers to write through
+ *   A guest may name its ROM as the buffer that a device is to fill; writing there through a host
+ *   pointer ends the process. Calls that hand out pointers to be read know nothing of that; those
+ *   with "writable" in their name, and guestmem_translate_for() with GUESTMEM_ACCESS_WRITE, refuse
+ *   read-only regions with GUESTMEM_E_READ_ONLY.
  *
  * Guest memory changes under the reader: each value is fetched once, and an aligned access of 1, 2,
  * 4 or 8 bytes is never torn, in bulk copies either. Host pointers that you keep are yours to
@@ -556,7 +563,10 @@ struct guestmem_region_info {
     uint64_t guest_addr;
     /** Bytes. */
     uint64_t size;
-    /** Host address of the first byte; valid while the region lives. */
+    /**
+     * Host address of the first byte; valid while the region lives. Not to be written through where
+     * flags has GUESTMEM_REGION_READ_ONLY.
+     */
     void *host_addr;
     /** GUESTMEM_REGION_* flags as it was made. */
     uint64_t flags;
@@ -705,7 +715,8 @@ void guestmem_free(void *ptr);
  *
  * What guestmem_get_slice() and its like gave, to work on without the memory's handle. The caller
  * vouches that the slice is live: that the memory it came from still lives, and that slices of
- * read-only regions are only read.
+ * read-only regions are only read. What is written comes from guestmem_get_slice_writable() and
+ * its like, which give none of those.
  */
 
 /**
@@ -751,7 +762,7 @@ int guestmem_slice_read(struct guestmem_slice s, size_t offset, void *buf, size_
 /**
  * Writes to a slice: all or nothing. Any thread.
  *
- * @param s       a live slice.
+ * @param s       a live slice to write, as guestmem_get_slice_writable() gives it.
  * @param offset  bytes from its start.
  * @param buf     the bytes. May be NULL when len is 0.
  * @param len     bytes to write.
@@ -764,7 +775,7 @@ int guestmem_slice_write(struct guestmem_slice s, size_t offset, const void *buf
 /**
  * Fills a slice. Any thread.
  *
- * @param s     a live slice.
+ * @param s     a live slice to write, as guestmem_get_slice_writable() gives it.
  * @param byte  what each of its bytes is to be.
  */
 void guestmem_slice_fill(struct guestmem_slice s, uint8_t byte);
@@ -773,7 +784,7 @@ void guestmem_slice_fill(struct guestmem_slice s, uint8_t byte);
  * Copies from one slice to another, as many bytes as the shorter has. Overlap as memmove(3). Any
  * thread.
  *
- * @param dst  a live slice to write.
+ * @param dst  a live slice to write, as guestmem_get_slice_writable() gives it.
  * @param src  a live slice to read.
  * @return Bytes copied.
  */
@@ -793,12 +804,14 @@ bool guestmem_slice_is_zero(struct guestmem_slice s);
  *
  * Host pointers and descriptors are valid while their region lives: as long as the memory, or until
  * the last reference to a region that was removed is gone. A pointer is handed out only together
- * with a length that was checked; guestmem_get_host_address() checks a single byte.
+ * with a length that was checked; guestmem_get_host_address() checks a single byte. What will be
+ * written comes from guestmem_get_host_address_range_writable(), or as slices from its like below.
  */
 
 /**
- * Translates a guest address, for which one byte is checked: to be used for nothing longer. Any
- * thread.
+ * Translates a guest address to read from it. For memory that will be written use
+ * guestmem_get_host_address_range_writable(): this one gives pointers into read-only regions too.
+ * One byte is checked, so the pointer is to be used for nothing longer. Any thread.
  *
  * @param mem   a memory.
  * @param addr  guest address.
@@ -811,8 +824,9 @@ bool guestmem_slice_is_zero(struct guestmem_slice s);
 int guestmem_get_host_address(const struct guestmem *mem, uint64_t addr, void **out);
 
 /**
- * Translates a range within one region. Read-only regions too: the pointer must not be written
- * through then. Any thread.
+ * Translates a range within one region to read from it. For memory that will be written use
+ * guestmem_get_host_address_range_writable(): this one gives pointers into read-only regions too.
+ * Any thread.
  *
  * @param mem   a memory.
  * @param addr  first guest address.
@@ -829,6 +843,27 @@ int guestmem_get_host_address_range(const struct guestmem *mem,
                                     uint64_t addr,
                                     uint64_t size,
                                     void **out);
+
+/**
+ * Translates a range within one region to write there, and to read: as
+ * guestmem_get_host_address_range(), but read-only regions are refused. Any thread.
+ *
+ * @param mem   a memory.
+ * @param addr  first guest address.
+ * @param size  bytes.
+ * @param out   the host address of the first byte.
+ * @retval GUESTMEM_OK                  *out is the host address.
+ * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
+ * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
+ * @retval GUESTMEM_E_INVALID_RANGE     the range does not end in the region it starts in, or wraps.
+ * @retval GUESTMEM_E_INVALID_SIZE      size is 0.
+ * @retval GUESTMEM_E_READ_ONLY         the region is read-only.
+ */
+int guestmem_get_host_address_range_writable(const struct guestmem *mem,
+                                             uint64_t addr,
+                                             uint64_t size,
+                                             void **out);
 
 /**
  * Translates a host address back. Takes longer the more regions there are. Where regions share
@@ -890,9 +925,47 @@ int guestmem_offset_region(const struct guestmem *mem, uint64_t offset, int *fd)
  */
 int guestmem_offset_from_base(const struct guestmem *mem, uint64_t addr, int *fd, uint64_t *offset);
 
+
+/*
+ * 5 Translating: slices
+ *
+ * What a device is given to read and what it is given to write come from different calls, and a
+ * descriptor chain with both kinds from guestmem_translate_for().
+ *
+ * Example
+ *   struct guestmem_access chain[MAX_DESC];       // the guest's descriptors, each loaded once
+ *   struct guestmem_slice slices[2 * MAX_DESC];
+ *   size_t count;
+ *   chain[i].guest_addr = desc.addr;
+ *   chain[i].size = desc.len;
+ *   chain[i].access = desc.flags & DESC_WRITE ? GUESTMEM_ACCESS_WRITE : GUESTMEM_ACCESS_READ;
+ *   chain[i].reserved = 0;
+ *   ...
+ *   if (guestmem_translate_for(mem, chain, n, slices, 2 * MAX_DESC, &count) != GUESTMEM_OK)
+ *       return refuse(head);                      // a hole, or the ROM as a buffer to be filled
+ */
+
+/** Memory that will be read only. */
+#define GUESTMEM_ACCESS_READ 1
+
+/** Memory that will be written, and may be read too, with or without GUESTMEM_ACCESS_READ. */
+#define GUESTMEM_ACCESS_WRITE 2
+
+/** Guest addresses, a length, and what will be done there. */
+struct guestmem_access {
+    /** First guest address. */
+    uint64_t guest_addr;
+    /** Bytes. */
+    uint64_t size;
+    /** GUESTMEM_ACCESS_READ, GUESTMEM_ACCESS_WRITE or both. */
+    uint32_t access;
+    /** 0. */
+    uint32_t reserved;
+};
+
 /**
- * Translates a range within one region to a slice. Read-only regions too: the slice must not be
- * written then. Any thread.
+ * Translates a range within one region to a slice to read. For memory that will be written use
+ * guestmem_get_slice_writable(): this one gives slices of read-only regions too. Any thread.
  *
  * @param mem   a memory.
  * @param addr  first guest address.
@@ -911,8 +984,30 @@ int guestmem_get_slice(const struct guestmem *mem,
                        struct guestmem_slice *out);
 
 /**
- * Translates a range that may run on through regions that touch: DMA-level. Read-only regions too:
- * the slices there must not be written. Any thread.
+ * Translates a range within one region to a slice to write, and to read: as guestmem_get_slice(),
+ * but read-only regions are refused. Any thread.
+ *
+ * @param mem   a memory.
+ * @param addr  first guest address.
+ * @param len   bytes.
+ * @param out   the slice, of exactly len bytes.
+ * @retval GUESTMEM_OK                  *out is the slice.
+ * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
+ * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
+ * @retval GUESTMEM_E_INVALID_RANGE     the range does not end in the region it starts in, or wraps.
+ * @retval GUESTMEM_E_INVALID_SIZE      len is 0.
+ * @retval GUESTMEM_E_READ_ONLY         the region is read-only.
+ */
+int guestmem_get_slice_writable(const struct guestmem *mem,
+                                uint64_t addr,
+                                size_t len,
+                                struct guestmem_slice *out);
+
+/**
+ * Translates a range that may run on through regions that touch, to slices to read: DMA-level. For
+ * memory that will be written use guestmem_get_slices_writable(): this one gives slices of
+ * read-only regions too. Any thread.
  *
  * @param mem    a memory.
  * @param addr   first guest address.
@@ -936,9 +1031,37 @@ int guestmem_get_slices(const struct guestmem *mem,
                         size_t *count);
 
 /**
- * Translates a descriptor chain in one call: several ranges, each of which may run on through
- * regions that touch. DMA-level. Read-only regions too: the slices there must not be written. The
- * error detail names the range that was refused. Any thread.
+ * Translates a range that may run on through regions that touch, to slices to write, and to read:
+ * as guestmem_get_slices(), but a read-only region anywhere in it is refused. DMA-level. Any
+ * thread.
+ *
+ * @param mem    a memory.
+ * @param addr   first guest address.
+ * @param len    bytes.
+ * @param out    the slices, in order; left as they were on failure. May be NULL when cap is 0.
+ * @param cap    slices that out has room for.
+ * @param count  number of slices; on GUESTMEM_E_TOO_LARGE, how many are needed.
+ * @retval GUESTMEM_OK                  *count slices are in out.
+ * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer.
+ * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
+ * @retval GUESTMEM_E_INVALID_RANGE     the range meets a hole, or wraps.
+ * @retval GUESTMEM_E_INVALID_SIZE      len is 0.
+ * @retval GUESTMEM_E_READ_ONLY         the range meets a read-only region.
+ * @retval GUESTMEM_E_TOO_LARGE         cap is too small.
+ */
+int guestmem_get_slices_writable(const struct guestmem *mem,
+                                 uint64_t addr,
+                                 uint64_t len,
+                                 struct guestmem_slice *out,
+                                 size_t cap,
+                                 size_t *count);
+
+/**
+ * Translates a descriptor chain in one call, to slices to read: several ranges, each of which may
+ * run on through regions that touch. DMA-level. For memory that will be written use
+ * guestmem_translate_for(): this one gives slices of read-only regions too. The error detail names
+ * the range that was refused. Any thread.
  *
  * @param mem     a memory.
  * @param ranges  the ranges; each is fetched anew for the answer, so the array must not change
@@ -962,6 +1085,39 @@ int guestmem_translate(const struct guestmem *mem,
                        struct guestmem_slice *out,
                        size_t cap,
                        size_t *count);
+
+/**
+ * Translates a descriptor chain in one call, in which each range says what will be done there: as
+ * guestmem_translate(), but a range that will be written is refused where it meets a read-only
+ * region, and with it the whole chain. DMA-level. Any thread.
+ *
+ * Of several ranges that are wrong the one is reported whose error comes first in the order that
+ * holds for all calls (flags, address, range, read-only); the error detail names it.
+ *
+ * @param mem     a memory.
+ * @param ranges  the ranges; each is fetched anew for the answer, so the array must not change
+ *   meanwhile. May be NULL when n is 0.
+ * @param n       number of ranges; 0 is fine.
+ * @param out     the slices of all ranges, in order; left as they were on failure. May be NULL
+ *   when cap is 0.
+ * @param cap     slices that out has room for.
+ * @param count   number of slices; on GUESTMEM_E_TOO_LARGE, how many are needed.
+ * @retval GUESTMEM_OK                  *count slices are in out.
+ * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer, an access of 0 or with an unknown bit, or
+ *   reserved is not 0.
+ * @retval GUESTMEM_E_INVALID_ADDRESS   a range starts in no region.
+ * @retval GUESTMEM_E_INVALID_RANGE     a range meets a hole, or wraps.
+ * @retval GUESTMEM_E_INVALID_SIZE      a range is empty.
+ * @retval GUESTMEM_E_READ_ONLY         a range that will be written meets a read-only region.
+ * @retval GUESTMEM_E_TOO_LARGE         cap is too small.
+ */
+int guestmem_translate_for(const struct guestmem *mem,
+                           const struct guestmem_access *ranges,
+                           size_t n,
+                           struct guestmem_slice *out,
+                           size_t cap,
+                           size_t *count);
 
 
 /*
@@ -1534,7 +1690,8 @@ int guestmem_get_view(const struct guestmem *mem, struct guestmem_view *view, si
 bool guestmem_view_is_current_fn(const struct guestmem_view *view, const struct guestmem *mem);
 
 /**
- * The exported twin of guestmem_view_ptr().
+ * The exported twin of guestmem_view_ptr(): a pointer to read through. For memory that will be
+ * written use guestmem_view_ptr_writable_fn().
  *
  * @param view  a view.
  * @param addr  first guest address.
@@ -1543,6 +1700,17 @@ bool guestmem_view_is_current_fn(const struct guestmem_view *view, const struct 
  *   region.
  */
 void *guestmem_view_ptr_fn(const struct guestmem_view *view, uint64_t addr, uint64_t len);
+
+/**
+ * The exported twin of guestmem_view_ptr_writable().
+ *
+ * @param view  a view.
+ * @param addr  first guest address.
+ * @param len   bytes.
+ * @return The host address of the first byte; NULL when len is 0, the range is not within one
+ *   region, or that is read-only.
+ */
+void *guestmem_view_ptr_writable_fn(const struct guestmem_view *view, uint64_t addr, uint64_t len);
 
 
 /*
@@ -1689,7 +1857,7 @@ bool guestmem_slice_load_u64_fn(struct guestmem_slice s,
 /**
  * The exported twin of guestmem_slice_store_u8().
  *
- * @param s       a live slice, not of a read-only region.
+ * @param s       a live slice to write, as guestmem_get_slice_writable() gives it.
  * @param offset  bytes from its start.
  * @param value   the value.
  * @param order   GUESTMEM_RELAXED, _RELEASE or _SEQ_CST.

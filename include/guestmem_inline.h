@@ -46,8 +46,8 @@ GUESTMEM_INLINE bool guestmem_view_is_current(const struct guestmem_view *view,
                                               const struct guestmem *mem);
 
 /**
- * Translates a range within one region. Read-only regions too: the pointer must not be written
- * through then. Any thread.
+ * Translates a range within one region to read from it. For memory that will be written use
+ * guestmem_view_ptr_writable(): this one gives pointers into read-only regions too. Any thread.
  *
  * @param view  a view of a memory that lives.
  * @param addr  first guest address.
@@ -57,6 +57,19 @@ GUESTMEM_INLINE bool guestmem_view_is_current(const struct guestmem_view *view,
  */
 GUESTMEM_INLINE void *guestmem_view_ptr(const struct guestmem_view *view, uint64_t addr,
                                         uint64_t len);
+
+/**
+ * Translates a range within one region to write there, and to read: as guestmem_view_ptr(), but
+ * read-only regions are refused. Any thread.
+ *
+ * @param view  a view of a memory that lives.
+ * @param addr  first guest address.
+ * @param len   bytes.
+ * @return The host address of the first byte; NULL when len is 0, the range is not within one
+ *   region, or that is read-only.
+ */
+GUESTMEM_INLINE void *guestmem_view_ptr_writable(const struct guestmem_view *view, uint64_t addr,
+                                                 uint64_t len);
 
 /**
  * Reads a value at any alignment, as guestmem_read_u8() and its like. Any thread.
@@ -166,7 +179,7 @@ GUESTMEM_INLINE bool guestmem_slice_load_u64(struct guestmem_slice s, size_t off
 /**
  * Writes a naturally aligned value of a slice atomically. Any thread.
  *
- * @param s       a live slice, not of a read-only region.
+ * @param s       a live slice to write, as guestmem_get_slice_writable() gives it.
  * @param offset  bytes from its start.
  * @param value   the value.
  * @param order   GUESTMEM_RELAXED, _RELEASE or _SEQ_CST; a constant costs nothing.
@@ -226,6 +239,8 @@ GUESTMEM_INLINE_OFFSET(guestmem_view, table, 48);
 /* So that loops keep the view in registers across the call that they hardly ever make. */
 void *guestmem_view_ptr_fn(const struct guestmem_view *view, uint64_t addr, uint64_t len)
     __attribute__((pure));
+void *guestmem_view_ptr_writable_fn(const struct guestmem_view *view, uint64_t addr, uint64_t len)
+    __attribute__((pure));
 
 GUESTMEM_INLINE bool guestmem_view_is_current(const struct guestmem_view *view,
                                               const struct guestmem *mem)
@@ -274,6 +289,14 @@ GUESTMEM_INLINE void *guestmem_view_ptr(const struct guestmem_view *view, uint64
     void *host;
     if (GUESTMEM_INLINE_LIKELY(guestmem_inline_find(view, addr, len, false, &host))) return host;
     return guestmem_view_ptr_fn(view, addr, len);
+}
+
+GUESTMEM_INLINE void *guestmem_view_ptr_writable(const struct guestmem_view *view, uint64_t addr,
+                                                 uint64_t len)
+{
+    void *host;
+    if (GUESTMEM_INLINE_LIKELY(guestmem_inline_find(view, addr, len, true, &host))) return host;
+    return guestmem_view_ptr_writable_fn(view, addr, len);
 }
 
 /* The functions for values of one width. Guest bytes may be of any type to the host, and values that

@@ -129,18 +129,28 @@ impl FlatMap<'_> {
         (len.wrapping_sub(1) < room).then_some(*chunk)
     }
 
-    /// The host address of `len` bytes to read, where it is known that one region holds them.
-    /// `None` also for no bytes.
+    /// The host address of `len` bytes, where it is known that one region holds them and that they
+    /// may be written, if that `writes`. `None` also for no bytes.
     #[inline(always)]
-    pub fn readable(self, addr: u64, len: u64) -> Option<*mut u8> {
-        Some(apply_delta(addr, self.find(addr, len)?.delta) as *mut u8)
+    pub fn host(self, addr: u64, len: u64, writes: bool) -> Option<*mut u8> {
+        let chunk = self.find(addr, len)?;
+        // No branch for what is to be done, which in a chain is now this, now that.
+        if chunk.end & READ_ONLY & u64::from(writes) != 0 {
+            return None;
+        }
+        Some(apply_delta(addr, chunk.delta) as *mut u8)
     }
 
-    /// As [`FlatMap::readable`], to write.
+    /// As [`FlatMap::host`], to read.
+    #[inline(always)]
+    pub fn readable(self, addr: u64, len: u64) -> Option<*mut u8> {
+        self.host(addr, len, false)
+    }
+
+    /// As [`FlatMap::host`], to write.
     #[inline(always)]
     pub fn writable(self, addr: u64, len: u64) -> Option<*mut u8> {
-        let chunk = self.find(addr, len)?;
-        (chunk.end & READ_ONLY == 0).then(|| apply_delta(addr, chunk.delta) as *mut u8)
+        self.host(addr, len, true)
     }
 }
 
@@ -202,15 +212,21 @@ impl Table {
         Ok((entry.region(), offset))
     }
 
-    /// The host address of `len` bytes, at least one, to read in one region.
-    pub fn readable(&self, addr: u64, len: u64) -> Result<*mut u8> {
-        Ok(self.holder(addr, len)?.host_at(addr))
+    /// The host address of `len` bytes, at least one, in one region, which may be written, if that
+    /// `writes`.
+    pub fn host(&self, addr: u64, len: u64, writes: bool) -> Result<*mut u8> {
+        let entry = self.holder(addr, len)?;
+        if writes && entry.read_only { Err(Error::ReadOnly) } else { Ok(entry.host_at(addr)) }
     }
 
-    /// As [`Table::readable`], to write.
+    /// As [`Table::host`], to read.
+    pub fn readable(&self, addr: u64, len: u64) -> Result<*mut u8> {
+        self.host(addr, len, false)
+    }
+
+    /// As [`Table::host`], to write.
     pub fn writable(&self, addr: u64, len: u64) -> Result<*mut u8> {
-        let entry = self.holder(addr, len)?;
-        if entry.read_only { Err(Error::ReadOnly) } else { Ok(entry.host_at(addr)) }
+        self.host(addr, len, true)
     }
 
     /// The region that holds `len` bytes, at least one.

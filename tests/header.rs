@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// The files of `src/ffi/` that declare something, in the order of the header's sections.
-const SECTIONS: [&str; 16] = [
+const SECTIONS: [&str; 17] = [
     "version",
     "status",
     "region",
@@ -14,6 +14,7 @@ const SECTIONS: [&str; 16] = [
     "query",
     "slice",
     "translate",
+    "translate_slices",
     "access",
     "value",
     "transfer",

@@ -31,11 +31,29 @@ typedef void *pointer;
     CALL(status, get_host_address_range_1, guestmem_get_host_address_range(one, at, 64, &host))    \
     CALL(status, get_host_address_range_256, guestmem_get_host_address_range(many, at, 64, &host)) \
     CALL(status, get_host_address_range_rom, guestmem_get_host_address_range(wide, rom, 64, &host))\
+    CALL(status, get_host_address_range_writable_1,                                                \
+         guestmem_get_host_address_range_writable(one, at, 64, &host))                             \
+    CALL(status, get_host_address_range_writable_256,                                              \
+         guestmem_get_host_address_range_writable(many, at, 64, &host))                            \
+    CALL(status, get_host_address_range_writable_rom,                                              \
+         guestmem_get_host_address_range_writable(wide, rom, 64, &host))                           \
     CALL(status, get_slice_1, guestmem_get_slice(one, at, 64, &slice))                             \
     CALL(status, get_slice_256, guestmem_get_slice(many, at, 64, &slice))                          \
     CALL(status, get_slice_rom, guestmem_get_slice(wide, rom, 64, &slice))                         \
+    CALL(status, get_slice_writable_1, guestmem_get_slice_writable(one, at, 64, &slice))           \
+    CALL(status, get_slice_writable_256, guestmem_get_slice_writable(many, at, 64, &slice))        \
+    CALL(status, get_slice_writable_rom, guestmem_get_slice_writable(wide, rom, 64, &slice))       \
+    CALL(status, get_slices_1, guestmem_get_slices(one, at, 64, slices, CHAIN, &count))            \
+    CALL(status, get_slices_rom, guestmem_get_slices(wide, rom, 64, slices, CHAIN, &count))        \
+    CALL(status, get_slices_writable_1,                                                            \
+         guestmem_get_slices_writable(one, at, 64, slices, CHAIN, &count))                         \
+    CALL(status, get_slices_writable_rom,                                                          \
+         guestmem_get_slices_writable(wide, rom, 64, slices, CHAIN, &count))                       \
     CALL(status, translate_1, guestmem_translate(one, chain, 1, slices, CHAIN, &count))            \
     CALL(status, translate_16, guestmem_translate(one, chain, CHAIN, slices, CHAIN, &count))       \
+    CALL(status, translate_for_1, guestmem_translate_for(one, uses, 1, slices, CHAIN, &count))     \
+    CALL(status, translate_for_16,                                                                 \
+         guestmem_translate_for(one, uses, CHAIN, slices, CHAIN, &count))                          \
     CALL(status, read_u8, guestmem_read_u8(one, at, &u8))                                          \
     CALL(status, read_u16, guestmem_read_u16(one, at, &u16))                                       \
     CALL(status, read_u32, guestmem_read_u32(one, at, &u32))                                       \
@@ -79,6 +97,8 @@ typedef void *pointer;
     /* In line. */                                                                                 \
     CALL(pointer, view_ptr, guestmem_view_ptr(&view, at, 64))                                      \
     CALL(pointer, view_ptr_rom, guestmem_view_ptr(&wide_view, rom, 64))                            \
+    CALL(pointer, view_ptr_writable, guestmem_view_ptr_writable(&view, at, 64))                    \
+    CALL(pointer, view_ptr_writable_rom, guestmem_view_ptr_writable(&wide_view, rom, 64))          \
     CALL(truth, view_read_u64, guestmem_view_read_u64(&view, at, &u64))                            \
     CALL(truth, view_write_u64, guestmem_view_write_u64(&view, at, u64))                           \
     CALL(truth, view_load_u64, guestmem_view_load_u64(&view, at, GUESTMEM_ACQUIRE, &u64))          \
@@ -101,6 +121,7 @@ static volatile size_t offset = 64;
 
 /* All of guest memory is zeros, and stays so. */
 static struct guestmem_range chain[CHAIN];
+static struct guestmem_access uses[CHAIN]; /* the same, to write and to read by turns */
 static struct guestmem_slice ring, page, slice, slices[CHAIN];
 static size_t count;
 static void *host;
@@ -144,6 +165,9 @@ static void prepare(void)
     for (i = 0; i < CHAIN; i++) {
         chain[i].guest_addr = at + i * 0x3000;
         chain[i].size = 1500;
+        uses[i].guest_addr = chain[i].guest_addr;
+        uses[i].size = chain[i].size;
+        uses[i].access = i % 2 ? GUESTMEM_ACCESS_READ : GUESTMEM_ACCESS_WRITE;
     }
     MUST(guestmem_new(&whole, 1, &one) == GUESTMEM_OK);
     MUST(guestmem_new(regions, REGIONS, &many) == GUESTMEM_OK);

@@ -1,54 +1,100 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! How slices are made of ranges: of a single one, of a short chain in which each range lies in
-//! one region, and, where something is different or wrong, of any.
+//! How slices are made of the entries of a chain: of a single one, of a short chain in which each
+//! lies in one region, and, where something is different or wrong, of any.
 
 use super::memory::{guestmem, guestmem_range};
 use super::slice::guestmem_slice;
 use super::status::GUESTMEM_OK;
-use super::{call_about, host_to_read, memory, required, required_buffer, set};
+use super::translate_slices::{GUESTMEM_ACCESS_READ, GUESTMEM_ACCESS_WRITE, guestmem_access};
+use super::{call_about, memory, required, required_buffer, set};
 use crate::error::{About, Error, Result};
-use crate::table::Table;
+use crate::table::{FlatMap, Table};
 use crate::volatile::VolatileSlice;
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 
-/// The most ranges in a short chain: 4 KiB on the stack for what is overwritten.
+/// The most entries in a short chain: 4 KiB on the stack for what is overwritten.
 const SHORT: usize = 256;
 
-/// Answers where the one range lies in one region, or does nothing.
+/// An entry of a chain, as callers give it.
+pub(super) trait Entry: Copy {
+    /// Guest address and length.
+    fn range(self) -> (u64, u64);
+
+    /// True for what will be written.
+    fn writes(self) -> Result<bool>;
+}
+
+impl Entry for guestmem_range {
+    #[inline(always)]
+    fn range(self) -> (u64, u64) {
+        (self.guest_addr, self.size)
+    }
+
+    #[inline(always)]
+    fn writes(self) -> Result<bool> {
+        Ok(false)
+    }
+}
+
+impl Entry for guestmem_access {
+    #[inline(always)]
+    fn range(self) -> (u64, u64) {
+        (self.guest_addr, self.size)
+    }
+
+    #[inline(always)]
+    fn writes(self) -> Result<bool> {
+        const ALL: u64 = (GUESTMEM_ACCESS_READ | GUESTMEM_ACCESS_WRITE) as u64;
+        // One load and one comparison: what is reserved makes it more, and none wraps to more.
+        let both = u64::from(self.access) | u64::from(self.reserved) << 32;
+        if both.wrapping_sub(1) >= ALL {
+            return Err(Error::InvalidArgument("no access that there is"));
+        }
+        Ok(self.access & GUESTMEM_ACCESS_WRITE != 0)
+    }
+}
+
+/// The host address of an entry's bytes, where the flat map knows that one region holds them.
+#[inline(always)]
+fn known(flat: FlatMap<'_>, entry: impl Entry) -> Option<*mut u8> {
+    let (addr, len) = entry.range();
+    flat.host(addr, len, entry.writes().ok()?)
+}
+
+/// Answers where the one entry lies in one region, or does nothing.
 ///
 /// # Safety
-/// `range` is NULL or can be read, `out` NULL or written for `cap` and `count` NULL or for one; for
-/// `mem` see `lend`.
+/// `out` is NULL or written for `cap` and `count` NULL or for one; for `mem` see `lend`.
 #[inline(always)]
 pub(super) unsafe fn single(
     mem: *const guestmem,
-    range: *const guestmem_range,
+    entry: impl Entry,
     out: *mut guestmem_slice,
     cap: usize,
     count: *mut usize,
 ) -> Option<()> {
-    if range.is_null() || out.is_null() || cap == 0 || count.is_null() {
+    if out.is_null() || cap == 0 || count.is_null() {
         return None;
     }
     // SAFETY: by contract.
     unsafe {
-        let range = range.read_unaligned();
-        let addr = host_to_read(mem, range.guest_addr, range.size)?.cast();
-        out.write(guestmem_slice { addr, len: range.size as usize });
+        let addr = known(memory(mem).ok()?.table().flat(), entry)?.cast();
+        out.write(guestmem_slice { addr, len: entry.range().1 as usize });
         count.write(1);
     }
     Some(())
 }
 
-/// A chain of any length, by the way that it needs.
+/// A chain of any length, by the way that it needs. It takes what the C function got, in the same
+/// registers, so that [`single`] has nothing to put by for it.
 ///
 /// # Safety
-/// `ranges` is NULL or can be read for `n`; the rest as for [`single`].
+/// `entries` is NULL or can be read for `n`; the rest as for [`single`].
 #[inline(never)]
-pub(super) unsafe fn chain(
+pub(super) unsafe extern "C" fn chain(
     mem: *const guestmem,
-    ranges: *const guestmem_range,
+    entries: *const impl Entry,
     n: usize,
     out: *mut guestmem_slice,
     cap: usize,
@@ -56,19 +102,19 @@ pub(super) unsafe fn chain(
 ) -> c_int {
     // SAFETY: passed on.
     unsafe {
-        match short_chain(mem, ranges, n, out, cap, count) {
+        match short_chain(mem, entries, n, out, cap, count) {
             Some(()) => GUESTMEM_OK,
-            None => any_chain(mem, ranges, n, out, cap, count, About::default()),
+            None => any_chain(mem, entries, n, out, cap, count, About::default()),
         }
     }
 }
 
-/// Answers where the flat map knows each range to lie in one region, or leaves everything as it
-/// was. Each range is looked at once.
+/// Answers where the flat map knows each entry to lie in one region, or leaves everything as it
+/// was. Each entry is looked at once.
 #[inline(always)]
 unsafe fn short_chain(
     mem: *const guestmem,
-    ranges: *const guestmem_range,
+    entries: *const impl Entry,
     n: usize,
     out: *mut guestmem_slice,
     cap: usize,
@@ -76,7 +122,7 @@ unsafe fn short_chain(
 ) -> Option<()> {
     // SAFETY: passed on.
     let flat = unsafe { memory(mem) }.ok()?.table().flat();
-    if n > cap.min(SHORT) || ranges.is_null() || out.is_null() || count.is_null() {
+    if n > cap.min(SHORT) || entries.is_null() || out.is_null() || count.is_null() {
         return None;
     }
     let out = out.cast::<MaybeUninit<guestmem_slice>>();
@@ -84,13 +130,13 @@ unsafe fn short_chain(
     for index in 0..n {
         // SAFETY: within the caller's arrays, and `n` is no more than SHORT.
         unsafe {
-            let range = ranges.add(index).read_unaligned();
-            let Some(host) = flat.readable(range.guest_addr, range.size) else {
+            let entry = entries.add(index).read_unaligned();
+            let Some(host) = known(flat, entry) else {
                 before.as_ptr().copy_to_nonoverlapping(out, index);
                 return None;
             };
             *before.get_unchecked_mut(index) = out.add(index).read();
-            let slice = guestmem_slice { addr: host.cast(), len: range.size as usize };
+            let slice = guestmem_slice { addr: host.cast(), len: entry.range().1 as usize };
             out.add(index).write(MaybeUninit::new(slice));
         }
     }
@@ -99,8 +145,8 @@ unsafe fn short_chain(
     Some(())
 }
 
-/// Checks all ranges, then gives their slices. `about` is what the call is about, as long as it is
-/// not one of several ranges.
+/// Checks all entries, then gives their slices. `about` is what the call is about, as long as it is
+/// not one of several entries.
 ///
 /// # Safety
 /// As [`chain`].
@@ -108,7 +154,7 @@ unsafe fn short_chain(
 #[inline(never)]
 pub(super) unsafe fn any_chain(
     mem: *const guestmem,
-    ranges: *const guestmem_range,
+    entries: *const impl Entry,
     n: usize,
     out: *mut guestmem_slice,
     cap: usize,
@@ -121,69 +167,88 @@ pub(super) unsafe fn any_chain(
         // SAFETY: by contract; the pointers are checked first.
         unsafe {
             let mem = memory(mem)?;
-            required_buffer(ranges, n)?;
+            required_buffer(entries, n)?;
             required_buffer(out, cap)?;
             required(count)?;
             // The same for both passes, or a change in between would leave some of the slices.
             let table = mem.table();
-            let mut needed = 0;
-            each_slice(table, ranges, n, &about, |_| {
-                needed += 1;
-                Ok(())
-            })?;
+            let needed = count_slices(table, entries, n, &about)?;
             if needed > cap {
                 count.write(needed);
                 return Err(Error::too_large("the array has no room for all slices"));
             }
             let mut given = 0;
-            each_slice(table, ranges, n, &about, |slice| {
-                if given == needed {
-                    return Err(Error::InvalidArgument("the ranges changed during the call"));
-                }
-                out.add(given).write(guestmem_slice::of(slice));
-                given += 1;
-                Ok(())
-            })?;
+            for index in 0..n {
+                each_slice(table, entries.add(index).read_unaligned(), |slice| {
+                    if given == needed {
+                        return Err(Error::InvalidArgument("the ranges changed during the call"));
+                    }
+                    out.add(given).write(guestmem_slice::of(slice));
+                    given += 1;
+                    Ok(())
+                })?;
+            }
             count.write(given);
             Ok(())
         }
     })
 }
 
-/// Gives all slices of all ranges to `found`. `about` is left with the range that was refused.
+/// The number of slices that all entries come to. Of several things wrong it gives the first in the
+/// manual's order, wherever in the chain it is, and leaves `about` with the range of that entry.
 ///
 /// # Safety
-/// `ranges` can be read for `n`.
-#[inline(always)]
-unsafe fn each_slice(
+/// `entries` can be read for `n`.
+unsafe fn count_slices(
     table: &Table,
-    ranges: *const guestmem_range,
+    entries: *const impl Entry,
     n: usize,
     about: &About,
-    mut found: impl FnMut(VolatileSlice) -> Result<()>,
-) -> Result<()> {
+) -> Result<usize> {
+    let mut count = 0;
+    let mut wrong: Option<Error> = None;
     for index in 0..n {
         // SAFETY: within the caller's array.
-        let range = unsafe { ranges.add(index).read_unaligned() };
-        about.set(Some((range.guest_addr, range.size)));
-        slices_of(table, range, &mut found)?;
+        let entry = unsafe { entries.add(index).read_unaligned() };
+        let counted = each_slice(table, entry, |_| {
+            count += 1;
+            Ok(())
+        });
+        let Err(error) = counted else { continue };
+        if wrong.is_none_or(|before| place(error) < place(before)) {
+            wrong = Some(error);
+            about.set(Some(entry.range()));
+        }
     }
-    Ok(())
+    wrong.map_or(Ok(count), Err)
 }
 
-#[inline(always)]
-fn slices_of(
-    table: &Table,
-    range: guestmem_range,
-    found: &mut impl FnMut(VolatileSlice) -> Result<()>,
-) -> Result<()> {
-    if let Some(host) = table.flat().readable(range.guest_addr, range.size) {
-        // SAFETY: one region's mapping holds these bytes.
-        return found(unsafe { VolatileSlice::new(host, range.size as usize) });
+/// Where an entry's error stands in the manual's order: flags, address, range, read-only.
+fn place(error: Error) -> u8 {
+    match error {
+        Error::InvalidArgument(_) => 0,
+        Error::InvalidAddress => 1,
+        Error::ReadOnly => 3,
+        _ => 2,
     }
-    if range.size == 0 {
-        table.find(range.guest_addr)?;
+}
+
+/// Gives all slices of an entry to `found`.
+#[inline(always)]
+fn each_slice(
+    table: &Table,
+    entry: impl Entry,
+    mut found: impl FnMut(VolatileSlice) -> Result<()>,
+) -> Result<()> {
+    let (addr, len) = entry.range();
+    let writes = entry.writes()?;
+    if let Some(host) = table.flat().host(addr, len, writes) {
+        // SAFETY: one region's mapping holds these bytes.
+        return found(unsafe { VolatileSlice::new(host, len as usize) });
+    }
+    if len == 0 {
+        table.find(addr)?;
         return Err(Error::InvalidSize);
     }
-    table.span(range.guest_addr, range.size, false)?.slices().try_for_each(found)
+    table.span(addr, len, writes)?.slices().try_for_each(found)
 }

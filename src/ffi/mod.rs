@@ -64,9 +64,16 @@
 //!
 //! Two levels of access, never mixed
 //!   Region-level calls stay inside the one region that holds the address. DMA-level calls
-//!   (guestmem_dma_*, guestmem_get_slices(), guestmem_translate() and the fd transfers) see memory
-//!   as the guest's devices do: a range may run on through regions that touch. A hole, or for
-//!   writes a read-only region, anywhere in it fails the whole call before anything moves.
+//!   (guestmem_dma_*, guestmem_get_slices(), guestmem_translate() and their like, and the fd
+//!   transfers) see memory as the guest's devices do: a range may run on through regions that
+//!   touch. A hole, or for writes a read-only region, anywhere in it fails the whole call before
+//!   anything moves.
+//!
+//! Pointers to write through
+//!   A guest may name its ROM as the buffer that a device is to fill; writing there through a host
+//!   pointer ends the process. Calls that hand out pointers to be read know nothing of that; those
+//!   with "writable" in their name, and guestmem_translate_for() with GUESTMEM_ACCESS_WRITE, refuse
+//!   read-only regions with GUESTMEM_E_READ_ONLY.
 //!
 //! Guest memory changes under the reader: each value is fetched once, and an aligned access of 1, 2,
 //! 4 or 8 bytes is never torn, in bulk copies either. Host pointers that you keep are yours to
@@ -113,6 +120,7 @@ pub mod snapshot;
 pub mod status;
 pub mod transfer;
 pub mod translate;
+pub mod translate_slices;
 pub mod value;
 pub mod version;
 pub mod view;
@@ -231,25 +239,35 @@ unsafe fn memory<'a>(mem: *const guestmem) -> Result<&'a GuestMemory> {
     unsafe { lend(mem.cast()) }.ok_or(Error::BadHandle)
 }
 
-/// The host address of `len` bytes to read, where the flat map knows that one region of a live
-/// memory holds them. `None` also for no bytes.
+/// The host address of `len` bytes, where the flat map knows that one region of a live memory holds
+/// them and that they may be written, if that `writes`. `None` also for no bytes.
+///
+/// # Safety
+/// See [`lend`].
+#[inline(always)]
+unsafe fn host_of(mem: *const guestmem, addr: u64, len: u64, writes: bool) -> Option<*mut u8> {
+    // SAFETY: passed on.
+    unsafe { memory(mem) }.ok()?.table().flat().host(addr, len, writes)
+}
+
+/// As [`host_of`], to read.
 ///
 /// # Safety
 /// See [`lend`].
 #[inline(always)]
 unsafe fn host_to_read(mem: *const guestmem, addr: u64, len: u64) -> Option<*mut u8> {
     // SAFETY: passed on.
-    unsafe { memory(mem) }.ok()?.table().flat().readable(addr, len)
+    unsafe { host_of(mem, addr, len, false) }
 }
 
-/// As [`host_to_read`], to write.
+/// As [`host_of`], to write.
 ///
 /// # Safety
 /// See [`lend`].
 #[inline(always)]
 unsafe fn host_to_write(mem: *const guestmem, addr: u64, len: u64) -> Option<*mut u8> {
     // SAFETY: passed on.
-    unsafe { memory(mem) }.ok()?.table().flat().writable(addr, len)
+    unsafe { host_of(mem, addr, len, true) }
 }
 
 /// A further reference to the object behind a handle.

@@ -49,7 +49,8 @@ pub struct guestmem_region_info {
     pub guest_addr: u64,
     /// Bytes.
     pub size: u64,
-    /// Host address of the first byte; valid while the region lives.
+    /// Host address of the first byte; valid while the region lives. Not to be written through where
+    /// flags has GUESTMEM_REGION_READ_ONLY.
     pub host_addr: *mut c_void,
     /// GUESTMEM_REGION_* flags as it was made.
     pub flags: u64,

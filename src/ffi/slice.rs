@@ -3,7 +3,8 @@
 //!
 //! What guestmem_get_slice() and its like gave, to work on without the memory's handle. The caller
 //! vouches that the slice is live: that the memory it came from still lives, and that slices of
-//! read-only regions are only read.
+//! read-only regions are only read. What is written comes from guestmem_get_slice_writable() and
+//! its like, which give none of those.
 
 use super::{call_in_memory, required, required_buffer, set};
 use crate::error::Result;
@@ -132,7 +133,7 @@ pub unsafe extern "C" fn guestmem_slice_read(
 
 /// Writes to a slice: all or nothing. Any thread.
 ///
-/// @param s       a live slice.
+/// @param s       a live slice to write, as guestmem_get_slice_writable() gives it.
 /// @param offset  bytes from its start.
 /// @param buf     the bytes. May be NULL when len is 0.
 /// @param len     bytes to write.
@@ -161,7 +162,7 @@ pub unsafe extern "C" fn guestmem_slice_write(
 
 /// Fills a slice. Any thread.
 ///
-/// @param s     a live slice.
+/// @param s     a live slice to write, as guestmem_get_slice_writable() gives it.
 /// @param byte  what each of its bytes is to be.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_slice_fill(s: guestmem_slice, byte: u8) {
@@ -172,7 +173,7 @@ pub unsafe extern "C" fn guestmem_slice_fill(s: guestmem_slice, byte: u8) {
 /// Copies from one slice to another, as many bytes as the shorter has. Overlap as memmove(3). Any
 /// thread.
 ///
-/// @param dst  a live slice to write.
+/// @param dst  a live slice to write, as guestmem_get_slice_writable() gives it.
 /// @param src  a live slice to read.
 /// @return Bytes copied.
 #[unsafe(no_mangle)]

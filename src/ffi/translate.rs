@@ -3,19 +3,18 @@
 //!
 //! Host pointers and descriptors are valid while their region lives: as long as the memory, or until
 //! the last reference to a region that was removed is gone. A pointer is handed out only together
-//! with a length that was checked; guestmem_get_host_address() checks a single byte.
+//! with a length that was checked; guestmem_get_host_address() checks a single byte. What will be
+//! written comes from guestmem_get_host_address_range_writable(), or as slices from its like below.
 
-use super::chain::{any_chain, chain, single};
-use super::memory::{guestmem, guestmem_range};
-use super::slice::guestmem_slice;
+use super::memory::guestmem;
 use super::status::GUESTMEM_OK;
-use super::{call, call_in_memory, host_to_read, memory, required, set};
-use crate::error::About;
+use super::{call, call_in_memory, host_of, memory, required, set};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
-/// Translates a guest address, for which one byte is checked: to be used for nothing longer. Any
-/// thread.
+/// Translates a guest address to read from it. For memory that will be written use
+/// guestmem_get_host_address_range_writable(): this one gives pointers into read-only regions too.
+/// One byte is checked, so the pointer is to be used for nothing longer. Any thread.
 ///
 /// @param mem   a memory.
 /// @param addr  guest address.
@@ -31,11 +30,12 @@ pub unsafe extern "C" fn guestmem_get_host_address(
     out: *mut *mut c_void,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { in_one_region(mem, addr, 1, out, null_mut(), |host| host.cast()) }
+    unsafe { in_one_region(mem, addr, 1, false, out, null_mut(), |host| host.cast()) }
 }
 
-/// Translates a range within one region. Read-only regions too: the pointer must not be written
-/// through then. Any thread.
+/// Translates a range within one region to read from it. For memory that will be written use
+/// guestmem_get_host_address_range_writable(): this one gives pointers into read-only regions too.
+/// Any thread.
 ///
 /// @param mem   a memory.
 /// @param addr  first guest address.
@@ -55,26 +55,52 @@ pub unsafe extern "C" fn guestmem_get_host_address_range(
     out: *mut *mut c_void,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { in_one_region(mem, addr, size, out, null_mut(), |host| host.cast()) }
+    unsafe { in_one_region(mem, addr, size, false, out, null_mut(), |host| host.cast()) }
 }
 
-/// What is `made` of the host address of `size` bytes, `nothing` on failure: the flat map's answer, or
-/// the whole way.
+/// Translates a range within one region to write there, and to read: as
+/// guestmem_get_host_address_range(), but read-only regions are refused. Any thread.
+///
+/// @param mem   a memory.
+/// @param addr  first guest address.
+/// @param size  bytes.
+/// @param out   the host address of the first byte.
+/// @retval GUESTMEM_OK                  *out is the host address.
+/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
+/// @retval GUESTMEM_E_INVALID_RANGE     the range does not end in the region it starts in, or wraps.
+/// @retval GUESTMEM_E_INVALID_SIZE      size is 0.
+/// @retval GUESTMEM_E_READ_ONLY         the region is read-only.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_get_host_address_range_writable(
+    mem: *const guestmem,
+    addr: u64,
+    size: u64,
+    out: *mut *mut c_void,
+) -> c_int {
+    // SAFETY: the caller keeps to the manual for its pointers.
+    unsafe { in_one_region(mem, addr, size, true, out, null_mut(), |host| host.cast()) }
+}
+
+/// What is `made` of the host address of `size` bytes, which may be written, if that `writes`;
+/// `nothing` on failure. The flat map's answer, or the whole way.
 ///
 /// # Safety
 /// `out` is NULL or can be written; for `mem` see `lend`.
 #[inline(always)]
-unsafe fn in_one_region<T>(
+pub(super) unsafe fn in_one_region<T>(
     mem: *const guestmem,
     addr: u64,
     size: u64,
+    writes: bool,
     out: *mut T,
     nothing: T,
     made: impl Fn(*mut u8) -> T,
 ) -> c_int {
     // SAFETY: by contract.
     unsafe {
-        if let Some(host) = host_to_read(mem, addr, size)
+        if let Some(host) = host_of(mem, addr, size, writes)
             && !out.is_null()
         {
             out.write(made(host));
@@ -84,7 +110,7 @@ unsafe fn in_one_region<T>(
         call_in_memory(Some((addr, size)), move || {
             let mem = memory(mem)?;
             required(out)?;
-            out.write(made(mem.table().readable(addr, size)?));
+            out.write(made(mem.table().host(addr, size, writes)?));
             Ok(())
         })
     }
@@ -208,106 +234,5 @@ pub unsafe extern "C" fn guestmem_offset_from_base(
             offset.write(distance);
             Ok(())
         })
-    }
-}
-
-/// Translates a range within one region to a slice. Read-only regions too: the slice must not be
-/// written then. Any thread.
-///
-/// @param mem   a memory.
-/// @param addr  first guest address.
-/// @param len   bytes.
-/// @param out   the slice, of exactly len bytes.
-/// @retval GUESTMEM_OK                  *out is the slice.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
-/// @retval GUESTMEM_E_INVALID_RANGE     the range does not end in the region it starts in, or wraps.
-/// @retval GUESTMEM_E_INVALID_SIZE      len is 0.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_get_slice(
-    mem: *const guestmem,
-    addr: u64,
-    len: usize,
-    out: *mut guestmem_slice,
-) -> c_int {
-    let nothing = guestmem_slice { addr: null_mut(), len: 0 };
-    let made = move |host: *mut u8| guestmem_slice { addr: host.cast(), len };
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { in_one_region(mem, addr, len as u64, out, nothing, made) }
-}
-
-/// Translates a range that may run on through regions that touch: DMA-level. Read-only regions too:
-/// the slices there must not be written. Any thread.
-///
-/// @param mem    a memory.
-/// @param addr   first guest address.
-/// @param len    bytes.
-/// @param out    the slices, in order; left as they were on failure. May be NULL when cap is 0.
-/// @param cap    slices that out has room for.
-/// @param count  number of slices; on GUESTMEM_E_TOO_LARGE, how many are needed.
-/// @retval GUESTMEM_OK                  *count slices are in out.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
-/// @retval GUESTMEM_E_INVALID_RANGE     the range meets a hole, or wraps.
-/// @retval GUESTMEM_E_INVALID_SIZE      len is 0.
-/// @retval GUESTMEM_E_TOO_LARGE         cap is too small.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_get_slices(
-    mem: *const guestmem,
-    addr: u64,
-    len: u64,
-    out: *mut guestmem_slice,
-    cap: usize,
-    count: *mut usize,
-) -> c_int {
-    let range = guestmem_range { guest_addr: addr, size: len };
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe {
-        match single(mem, &raw const range, out, cap, count) {
-            Some(()) => GUESTMEM_OK,
-            None => {
-                let about = About::new(Some((addr, len)));
-                any_chain(mem, &raw const range, 1, out, cap, count, about)
-            }
-        }
-    }
-}
-
-/// Translates a descriptor chain in one call: several ranges, each of which may run on through
-/// regions that touch. DMA-level. Read-only regions too: the slices there must not be written. The
-/// error detail names the range that was refused. Any thread.
-///
-/// @param mem     a memory.
-/// @param ranges  the ranges; each is fetched anew for the answer, so the array must not change
-///   meanwhile. May be NULL when n is 0.
-/// @param n       number of ranges; 0 is fine.
-/// @param out     the slices of all ranges, in order; left as they were on failure. May be NULL
-///   when cap is 0.
-/// @param cap     slices that out has room for.
-/// @param count   number of slices; on GUESTMEM_E_TOO_LARGE, how many are needed.
-/// @retval GUESTMEM_OK                  *count slices are in out.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   a range starts in no region.
-/// @retval GUESTMEM_E_INVALID_RANGE     a range meets a hole, or wraps.
-/// @retval GUESTMEM_E_INVALID_SIZE      a range is empty.
-/// @retval GUESTMEM_E_TOO_LARGE         cap is too small.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_translate(
-    mem: *const guestmem,
-    ranges: *const guestmem_range,
-    n: usize,
-    out: *mut guestmem_slice,
-    cap: usize,
-    count: *mut usize,
-) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe {
-        if n == 1 && single(mem, ranges, out, cap, count).is_some() {
-            return GUESTMEM_OK;
-        }
-        chain(mem, ranges, n, out, cap, count)
     }
 }

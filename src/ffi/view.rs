@@ -151,7 +151,8 @@ pub unsafe extern "C" fn guestmem_view_is_current_fn(
     }
 }
 
-/// The exported twin of guestmem_view_ptr().
+/// The exported twin of guestmem_view_ptr(): a pointer to read through. For memory that will be
+/// written use guestmem_view_ptr_writable_fn().
 ///
 /// @param view  a view.
 /// @param addr  first guest address.
@@ -165,38 +166,42 @@ pub unsafe extern "C" fn guestmem_view_ptr_fn(
     len: u64,
 ) -> *mut c_void {
     // SAFETY: the caller keeps to the manual for its view.
-    let host = unsafe { host_to_read(view, addr, len) };
+    let host = unsafe { host_of(view, addr, len, false) };
     host.map_or(null_mut(), |host| host.cast())
 }
 
-/// The host address of `len` bytes to read within one region.
+/// The exported twin of guestmem_view_ptr_writable().
+///
+/// @param view  a view.
+/// @param addr  first guest address.
+/// @param len   bytes.
+/// @return The host address of the first byte; NULL when len is 0, the range is not within one
+///   region, or that is read-only.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn guestmem_view_ptr_writable_fn(
+    view: *const guestmem_view,
+    addr: u64,
+    len: u64,
+) -> *mut c_void {
+    // SAFETY: the caller keeps to the manual for its view.
+    let host = unsafe { host_of(view, addr, len, true) };
+    host.map_or(null_mut(), |host| host.cast())
+}
+
+/// The host address of `len` bytes within one region, which may be written, if that `writes`.
 ///
 /// # Safety
 /// `view` is NULL, zeroed or a view of a memory that lives.
 #[inline(always)]
-pub(super) unsafe fn host_to_read(
+pub(super) unsafe fn host_of(
     view: *const guestmem_view,
     addr: u64,
     len: u64,
+    writes: bool,
 ) -> Option<*mut u8> {
     // SAFETY: passed on.
     let table = unsafe { table_of(view)? };
-    table.flat().readable(addr, len).or_else(|| whole_way(|| table.readable(addr, len)))
-}
-
-/// As [`host_to_read`], to write.
-///
-/// # Safety
-/// As there.
-#[inline(always)]
-pub(super) unsafe fn host_to_write(
-    view: *const guestmem_view,
-    addr: u64,
-    len: u64,
-) -> Option<*mut u8> {
-    // SAFETY: passed on.
-    let table = unsafe { table_of(view)? };
-    table.flat().writable(addr, len).or_else(|| whole_way(|| table.writable(addr, len)))
+    table.flat().host(addr, len, writes).or_else(|| whole_way(|| table.host(addr, len, writes)))
 }
 
 #[inline(always)]

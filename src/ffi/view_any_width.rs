@@ -4,7 +4,7 @@
 use super::any_width::{load_order, store_order};
 use super::set;
 use super::slice::guestmem_slice;
-use super::view::{guestmem_view, host_to_read, host_to_write};
+use super::view::{guestmem_view, host_of};
 use crate::volatile::Word;
 
 /// Any alignment.
@@ -86,7 +86,7 @@ pub(super) unsafe fn slice_store<W: Word>(
 #[inline(always)]
 unsafe fn word_to_read<W: Word>(view: *const guestmem_view, addr: u64) -> Option<*mut W> {
     // SAFETY: passed on.
-    unsafe { host_to_read(view, addr, size_of::<W>() as u64) }.map(|host| host.cast())
+    unsafe { host_of(view, addr, size_of::<W>() as u64, false) }.map(|host| host.cast())
 }
 
 /// # Safety
@@ -94,7 +94,7 @@ unsafe fn word_to_read<W: Word>(view: *const guestmem_view, addr: u64) -> Option
 #[inline(always)]
 unsafe fn word_to_write<W: Word>(view: *const guestmem_view, addr: u64) -> Option<*mut W> {
     // SAFETY: passed on.
-    unsafe { host_to_write(view, addr, size_of::<W>() as u64) }.map(|host| host.cast())
+    unsafe { host_of(view, addr, size_of::<W>() as u64, true) }.map(|host| host.cast())
 }
 
 /// # Safety

@@ -271,7 +271,7 @@ pub unsafe extern "C" fn guestmem_slice_load_u64_fn(
 
 /// The exported twin of guestmem_slice_store_u8().
 ///
-/// @param s       a live slice, not of a read-only region.
+/// @param s       a live slice to write, as guestmem_get_slice_writable() gives it.
 /// @param offset  bytes from its start.
 /// @param value   the value.
 /// @param order   GUESTMEM_RELAXED, _RELEASE or _SEQ_CST.
