@@ -62,6 +62,30 @@ static void translate(const char *what, enum kind kind)
     }
 }
 
+/* ---- the same for memory that will be written ---- */
+
+static void translate_writable(const char *what)
+{
+    size_t i;
+    if (!wanted(what)) return;
+    print_columns(what, "ns each", writable_translators, COUNT_OF(writable_translators));
+    for (i = 0; i < COUNT_OF(shapes); i++) {
+        struct map map = new_map(&shapes[i]);
+        const struct translation work = {&map, pattern.at};
+        struct race race = race_of(writable_translators, COUNT_OF(writable_translators), &work,
+                                   PATTERN_LENGTH, 1);
+        draw_pattern(&pattern, &map, VIRTIO, 0);
+        check_edges(&map);
+        check_outcomes(&race, contender_named(&race, "empty call"));
+        take_turns(&race);
+        print_medians(what, map.name, &race);
+        compare(what, map.name, &race, "exported", "exported, to read", 1.05);
+        compare(what, map.name, &race, "inline", "inline, to read", 1.05);
+        compare(what, map.name, &race, "inline", "C linear", 1.0);
+        free_map(&map);
+    }
+}
+
 /* ---- translating what the last translation leads to ---- */
 
 static void latency(const char *what, enum kind kind)
@@ -130,20 +154,25 @@ static void accesses(const char *what, size_t width, bool writing)
 static void chains(const char *what, size_t length, double target)
 {
     static struct pattern buffers;
+    static struct guestmem_access uses[PATTERN_LENGTH];
     size_t i;
     if (!wanted(what)) return;
     print_columns(what, "ns each descriptor", chainers, COUNT_OF(chainers));
     for (i = 0; i < COUNT_OF(shapes); i++) {
         struct map map = new_map(&shapes[i]);
-        const struct chains work = {&map, buffers.at, length};
+        const struct chains work = {&map, buffers.at, uses, length};
         struct race race =
             race_of(chainers, COUNT_OF(chainers), &work, PATTERN_LENGTH, length);
         draw_pattern(&pattern, &map, VIRTIO, 0);
         keep_buffers(&buffers, &pattern);
+        use_buffers(uses, &buffers);
         check_chains(&race);
         take_turns(&race);
         print_medians(what, map.name, &race);
-        if (target > 0) compare(what, map.name, &race, "at once", "C linear", target);
+        if (target > 0) {
+            compare(what, map.name, &race, "at once", "C linear", target);
+            compare(what, map.name, &race, "for use", "at once", 1.05);
+        }
         free_map(&map);
     }
 }
@@ -199,6 +228,7 @@ int main(int argc, char **argv)
     translate("translate, hot", HOT);
     translate("translate, random", RANDOM);
     translate("translate, virtio", VIRTIO);
+    translate_writable("translate to write, virtio");
     latency("latency, random", RANDOM);
     latency("latency, virtio", VIRTIO);
     accesses("read u8", 1, false);

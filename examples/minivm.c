@@ -99,10 +99,14 @@ struct disk {
 };
 
 struct chain {
-    struct guestmem_range range[RING_SIZE];
-    uint16_t flags[RING_SIZE];
+    struct guestmem_access range[RING_SIZE]; /* what the disk may do there is the guest's word too */
     size_t count;
 };
+
+static bool to_write(const struct guestmem_access *range)
+{
+    return range->access == GUESTMEM_ACCESS_WRITE;
+}
 
 /* Each descriptor is read once. False if the chain leads out of the table or in circles, or is too short. */
 static bool chain_read(const struct guestmem *mem, uint16_t head, struct chain *chain)
@@ -112,32 +116,22 @@ static bool chain_read(const struct guestmem *mem, uint16_t head, struct chain *
         if (desc.next >= RING_SIZE || chain->count == RING_SIZE)
             return false;
         must(guestmem_dma_read(mem, RING_DESC + desc.next * sizeof desc, &desc, sizeof desc), "descriptor");
-        chain->range[chain->count] = (struct guestmem_range){desc.addr, desc.len};
-        chain->flags[chain->count] = desc.flags;
+        chain->range[chain->count] = (struct guestmem_access){
+            .guest_addr = desc.addr,
+            .size = desc.len,
+            .access = desc.flags & DESC_WRITE ? GUESTMEM_ACCESS_WRITE : GUESTMEM_ACCESS_READ,
+        };
     }
     return chain->count >= 3;
 }
 
-/* To disk, out of guest memory: the translated chain is an array for pwritev(2) as it is. */
-static const char *disk_write(int fd, const struct guestmem_slice *slices, size_t count, uint64_t bytes, uint64_t at)
+/* The translated chain is an array for preadv(2) and pwritev(2) as it is: straight between file and guest memory. */
+static const char *disk_move(int fd, bool read, const struct guestmem_slice *slices, size_t count, uint64_t bytes,
+                             uint64_t at)
 {
-    ssize_t n = pwritev(fd, (const struct iovec *)(const void *)slices, (int)count, (off_t)at);
-    return n >= 0 && (uint64_t)n == bytes ? NULL : "short write to the disk's file";
-}
-
-/* From disk, straight into guest memory. */
-static const char *disk_read(const struct guestmem *mem, int fd, const struct chain *chain, uint64_t at,
-                             struct text *error)
-{
-    for (size_t i = 1; i < chain->count - 1; at += chain->range[i++].size) {
-        if (!(chain->flags[i] & DESC_WRITE))
-            return "the buffer is not for writing";
-        if (guestmem_read_to_memory_at(mem, chain->range[i].guest_addr, fd, at, chain->range[i].size) != GUESTMEM_OK) {
-            *error = last_error();
-            return error->s;
-        }
-    }
-    return NULL;
+    const struct iovec *pieces = (const struct iovec *)(const void *)slices;
+    ssize_t n = read ? preadv(fd, pieces, (int)count, (off_t)at) : pwritev(fd, pieces, (int)count, (off_t)at);
+    return n >= 0 && (uint64_t)n == bytes ? NULL : "short transfer with the disk's file";
 }
 
 /* Returns NULL or what is wrong with the request; nothing that a guest asks for is fatal. */
@@ -147,27 +141,27 @@ static const char *disk_transfer(const struct guestmem *mem, const struct disk *
     struct guestmem_slice slices[2 * RING_SIZE]; /* a range over regions that touch gives more than one slice */
     size_t slice_count;
 
-    /* One call checks the data buffers of the whole chain: a bad one is found before the first is used. */
+    /*
+     * One call checks the data buffers of the whole chain: a bad one is found before the first is used. It is told
+     * which of them will be written, or a guest that names its ROM as a buffer to be filled would kill this process.
+     */
     if (guestmem_dma_read(mem, chain->range[0].guest_addr, header, sizeof *header) != GUESTMEM_OK ||
-        guestmem_translate(mem, &chain->range[1], chain->count - 2, slices, 2 * RING_SIZE, &slice_count) !=
+        guestmem_translate_for(mem, &chain->range[1], chain->count - 2, slices, 2 * RING_SIZE, &slice_count) !=
             GUESTMEM_OK) {
         *error = last_error();
         return error->s;
     }
-    for (size_t i = 1; i < chain->count - 1; i++)
+    if (header->type > 1)
+        return "unknown request";
+    const bool read = header->type == 0;
+    for (size_t i = 1; i < chain->count - 1; i++) {
+        if (read && !to_write(&chain->range[i]))
+            return "the buffer is not for writing";
         *bytes += chain->range[i].size;
+    }
     if (header->sector > DISK_SIZE / SECTOR_SIZE || *bytes > DISK_SIZE - header->sector * SECTOR_SIZE)
         return "past the end of the disk";
-
-    uint64_t at = header->sector * SECTOR_SIZE;
-    switch (header->type) {
-    case 0:
-        return disk_read(mem, disk->fd, chain, at, error);
-    case 1:
-        return disk_write(disk->fd, slices, slice_count, *bytes, at);
-    default:
-        return "unknown request";
-    }
+    return disk_move(disk->fd, read, slices, slice_count, *bytes, header->sector * SECTOR_SIZE);
 }
 
 /* Serves one request and tells of it; the number of bytes that the guest's buffers received. */
@@ -191,7 +185,7 @@ static uint32_t disk_request(const struct guestmem *mem, const struct disk *disk
              size_text(bytes).s, header.sector, header.type ? "from" : "to", chain.range[1].guest_addr);
 
     const size_t last = chain.count - 1;
-    if (!(chain.flags[last] & DESC_WRITE) ||
+    if (!to_write(&chain.range[last]) ||
         guestmem_dma_write(mem, chain.range[last].guest_addr, &status, 1) != GUESTMEM_OK)
         return 0;
     return status == DISK_OK && header.type == 0 ? (uint32_t)bytes + 1 : 1;
@@ -203,7 +197,7 @@ static void disk_doorbell(const struct guestmem *mem, struct disk *disk)
     struct guestmem_slice avail, used;
     uint16_t produced = 0, head = 0;
     must(guestmem_get_slice(mem, RING_AVAIL, 4 + 2 * RING_SIZE, &avail), "available ring");
-    must(guestmem_get_slice(mem, RING_USED, 4 + 8 * RING_SIZE, &used), "used ring");
+    must(guestmem_get_slice_writable(mem, RING_USED, 4 + 8 * RING_SIZE, &used), "used ring");
 
     guestmem_slice_load_u16(avail, 2, GUESTMEM_ACQUIRE, &produced);
     if ((uint16_t)(produced - disk->next) > RING_SIZE)

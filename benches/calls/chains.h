@@ -10,7 +10,8 @@ enum { LONGEST_CHAIN = 256 };
 struct chains {
     const struct map *map;
     const struct guestmem_range *ranges;
-    size_t length; /* of each chain */
+    const struct guestmem_access *uses; /* the same, some to read and some to write */
+    size_t length;                      /* of each chain */
 };
 
 /* Of the chain that was translated last. */
@@ -50,9 +51,21 @@ static void chain_at_once(const void *work, size_t first, size_t count)
             refused();
 }
 
+static void chain_for_use(const void *work, size_t first, size_t count)
+{
+    const struct chains *what = work;
+    const struct guestmem_access *at = what->uses + first, *end = at + count;
+    size_t found;
+    for (; at != end; at += what->length)
+        if (guestmem_translate_for(what->map->mem, at, what->length, slices, LONGEST_CHAIN,
+                                   &found) != GUESTMEM_OK ||
+            found != what->length)
+            refused();
+}
+
 static const struct contender chainers[] = {
-    {"C linear", chain_by_hand},    {"vm-memory", chain_by_peer}, {"exported", chain_by_export},
-    {"at once", chain_at_once},     {"inline", chain_by_view},
+    {"C linear", chain_by_hand}, {"vm-memory", chain_by_peer}, {"exported", chain_by_export},
+    {"at once", chain_at_once},  {"for use", chain_for_use},   {"inline", chain_by_view},
 };
 
 /* All give the same slices for each chain. */
@@ -77,6 +90,19 @@ static inline void keep_buffers(struct pattern *buffers, const struct pattern *p
         const size_t request = i / 3 % (PATTERN_LENGTH / 10);
         buffers->at[i] = pattern->at[10 * request + 3 + 2 * (i % 3)];
     }
+}
+
+/* Some to read and some to write, in an order that cannot be foreseen. */
+static inline void use_buffers(struct guestmem_access *uses, const struct pattern *buffers)
+{
+    uint64_t random = 11;
+    size_t i;
+    for (i = 0; i < PATTERN_LENGTH; i++)
+        uses[i] = (struct guestmem_access){
+            .guest_addr = buffers->at[i].guest_addr,
+            .size = buffers->at[i].size,
+            .access = random_number(&random) % 2 ? GUESTMEM_ACCESS_WRITE : GUESTMEM_ACCESS_READ,
+        };
 }
 
 #endif

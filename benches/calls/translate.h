@@ -41,6 +41,24 @@ static inline bool by_view(const struct map *map, uint64_t addr, uint64_t len, v
     return *out != NULL;
 }
 
+/* To write, or to write and to read: read-only regions are refused. */
+
+static inline bool by_linear_writable(const struct map *map, uint64_t addr, uint64_t len, void **out)
+{
+    return translate_to_write(&map->by_hand, addr, len, out);
+}
+
+static inline bool by_export_writable(const struct map *map, uint64_t addr, uint64_t len, void **out)
+{
+    return guestmem_get_host_address_range_writable(map->mem, addr, len, out) == GUESTMEM_OK;
+}
+
+static inline bool by_view_writable(const struct map *map, uint64_t addr, uint64_t len, void **out)
+{
+    *out = guestmem_view_ptr_writable(&map->view, addr, len);
+    return *out != NULL;
+}
+
 /* ---- their loops ---- */
 
 struct translation {
@@ -77,8 +95,17 @@ static inline void work_between(void) { __asm__ volatile("" ::: "memory"); }
         outcome = sum;                                                                            \
     }
 
-#define TRANSLATOR(by)                                                                            \
+/* The same as a function of its own. */
+#define LOOP_AND_ONCE(by)                                                                         \
     LOOP(by##_run, by(map, at->guest_addr, at->size, &host))                                      \
+                                                                                                  \
+    static bool by##_once(const struct map *map, uint64_t addr, uint64_t len, void **out)         \
+    {                                                                                             \
+        return by(map, addr, len, out);                                                           \
+    }
+
+#define TRANSLATOR(by)                                                                            \
+    LOOP_AND_ONCE(by)                                                                             \
                                                                                                   \
     static void by##_chase(const void *work, size_t first, size_t count)                          \
     {                                                                                             \
@@ -92,11 +119,6 @@ static inline void work_between(void) { __asm__ volatile("" ::: "memory"); }
             work_between();                                                                       \
         }                                                                                         \
         outcome = addr;                                                                           \
-    }                                                                                             \
-                                                                                                  \
-    static bool by##_once(const struct map *map, uint64_t addr, uint64_t len, void **out)         \
-    {                                                                                             \
-        return by(map, addr, len, out);                                                           \
     }
 
 TRANSLATOR(by_linear)
@@ -105,12 +127,22 @@ TRANSLATOR(by_peer)
 TRANSLATOR(by_export)
 TRANSLATOR(by_pointer)
 TRANSLATOR(by_view)
+LOOP_AND_ONCE(by_linear_writable)
+LOOP_AND_ONCE(by_export_writable)
+LOOP_AND_ONCE(by_view_writable)
 LOOP(by_nothing_run, empty_call(map->mem, at->guest_addr, at->size, &host) == 0)
 
 static const struct contender translators[] = {
     {"empty call", by_nothing_run}, {"C linear", by_linear_run}, {"C binary", by_binary_run},
     {"vm-memory", by_peer_run},     {"exported", by_export_run}, {"dlsym", by_pointer_run},
     {"inline", by_view_run},
+};
+
+/* Those for memory to write, each beside its like for memory to read. */
+static const struct contender writable_translators[] = {
+    {"empty call", by_nothing_run},       {"C linear", by_linear_writable_run},
+    {"exported, to read", by_export_run}, {"exported", by_export_writable_run},
+    {"inline, to read", by_view_run},     {"inline", by_view_writable_run},
 };
 
 static const struct contender chasers[] = {
@@ -124,7 +156,9 @@ typedef bool translator(const struct map *map, uint64_t addr, uint64_t len, void
 
 static translator *const single_translators[] = {
     by_linear_once, by_binary_once, by_peer_once, by_export_once, by_pointer_once, by_view_once,
+    by_linear_writable_once, by_export_writable_once, by_view_writable_once,
 };
+enum { TO_READ = 6 }; /* the first of them; the others refuse read-only regions */
 
 /* All loops of a race come to the same, one of them aside. */
 static inline void check_outcomes(const struct race *race, size_t without)
@@ -152,8 +186,12 @@ static inline void must_translate(const struct map *map, uint64_t addr, uint64_t
 {
     void *host;
     size_t i;
+    const bool read_only = find_linear(&map->by_hand, addr, len)->read_only;
     for (i = 0; i < COUNT_OF(single_translators); i++)
-        MUST_AGREE(single_translators[i](map, addr, len, &host) && host == expected);
+        if (read_only && i >= TO_READ)
+            MUST_AGREE(!single_translators[i](map, addr, len, &host));
+        else
+            MUST_AGREE(single_translators[i](map, addr, len, &host) && host == expected);
 }
 
 /* At the edges of each region, and ranges that wrap. */

@@ -19,13 +19,14 @@ impl World<'_> {
             // Few ranges are aligned by themselves.
             (addr, len) = (addr & !0xfff, len.saturating_add(0xfff) & !0xfff);
         }
-        let right = target.right(false, |map| match map.pointer_code(addr, len, map.room(addr)) {
-            code if !code.is_ok() => code,
-            _ if !addr.is_multiple_of(4096) || !len.is_multiple_of(4096) => {
-                Codes::of(GUESTMEM_E_NOT_ALIGNED)
-            }
-            _ => removed_code(map.at(addr).expect("a region")),
-        });
+        let right =
+            target.right(false, |map| match map.pointer_code(addr, len, map.room(addr), false) {
+                code if !code.is_ok() => code,
+                _ if !addr.is_multiple_of(4096) || !len.is_multiple_of(4096) => {
+                    Codes::of(GUESTMEM_E_NOT_ALIGNED)
+                }
+                _ => removed_code(map.at(addr).expect("a region")),
+            });
         // SAFETY: a memory, or what the library can tell is none.
         let is_ok = self.asker.ask("remove_range", Some((addr, len)), right, || unsafe {
             guestmem_remove_range(target.handle, addr, len)

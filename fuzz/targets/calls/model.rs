@@ -39,6 +39,18 @@ impl Codes {
     pub fn is_ok(self) -> bool {
         self == Self::OK
     }
+
+    /// Of several things wrong those that the contract has reported: none, if none is.
+    pub fn first(self) -> Self {
+        const ORDER: [Codes; 4] = [
+            Codes::of(GUESTMEM_E_INVALID_ARGUMENT),
+            Codes::of(GUESTMEM_E_INVALID_ADDRESS),
+            Codes::of(GUESTMEM_E_INVALID_RANGE).or(GUESTMEM_E_INVALID_SIZE),
+            Codes::of(GUESTMEM_E_READ_ONLY),
+        ];
+        let mut found = ORDER.iter().map(|codes| Codes(codes.0 & self.0));
+        found.find(|&codes| codes != Self::NONE).unwrap_or(Self::NONE)
+    }
 }
 
 impl fmt::Debug for Codes {
@@ -240,15 +252,15 @@ impl Map {
         }
     }
 
-    /// What hands out a pointer. No bytes of nowhere are wrong twice over.
-    pub fn pointer_code(&self, addr: u64, len: u64, available: u64) -> Codes {
+    /// What hands out a pointer to read or to write through. No bytes of nowhere are wrong twice over.
+    pub fn pointer_code(&self, addr: u64, len: u64, available: u64, writes: bool) -> Codes {
         match () {
             _ if available == 0 && len == 0 => {
                 Codes::of(GUESTMEM_E_INVALID_ADDRESS).or(GUESTMEM_E_INVALID_SIZE)
             }
             _ if available == 0 => Codes::of(GUESTMEM_E_INVALID_ADDRESS),
             _ if len == 0 => Codes::of(GUESTMEM_E_INVALID_SIZE),
-            _ => self.bytes_code(addr, len, available, false, GUESTMEM_E_INVALID_RANGE),
+            _ => self.bytes_code(addr, len, available, writes, GUESTMEM_E_INVALID_RANGE),
         }
     }
 

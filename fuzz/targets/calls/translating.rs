@@ -8,6 +8,7 @@ use guestmem::ffi::memory::guestmem_range;
 use guestmem::ffi::slice::guestmem_slice;
 use guestmem::ffi::status::*;
 use guestmem::ffi::translate::*;
+use guestmem::ffi::translate_slices::*;
 use std::ptr::{null, null_mut};
 
 /// What outputs hold before a call.
@@ -21,8 +22,9 @@ impl World<'_> {
         let mut host = BLANK as *mut _;
         let out = if is_null { null_mut() } else { &raw mut host };
         let is_range = record.choice().is_multiple_of(2);
+        let writes = record.choice() & 2 != 0;
         let right = target.right(is_null, |map| match map.at(addr) {
-            _ if is_range => map.pointer_code(addr, len, map.room(addr)),
+            _ if is_range => map.pointer_code(addr, len, map.room(addr), writes),
             Some(_) => Codes::OK,
             None => Codes::of(GUESTMEM_E_INVALID_ADDRESS),
         });
@@ -30,6 +32,11 @@ impl World<'_> {
         let is_ok = unsafe {
             let (mem, asker) = (target.handle, &mut self.asker);
             match is_range {
+                true if writes => {
+                    asker.ask("get_host_address_range_writable", Some((addr, len)), right, || {
+                        guestmem_get_host_address_range_writable(mem, addr, len, out)
+                    })
+                }
                 true => asker.ask("get_host_address_range", Some((addr, len)), right, || {
                     guestmem_get_host_address_range(mem, addr, len, out)
                 }),
@@ -139,11 +146,21 @@ impl World<'_> {
         let (addr, len) = record.range(target.map());
         let mut slice = guestmem_slice { addr: BLANK as *mut _, len: BLANK };
         let out = if record.is_null(0) { null_mut() } else { &raw mut slice };
-        let right = target.right(out.is_null(), |map| map.pointer_code(addr, len, map.room(addr)));
+        let writes = record.choice() & 1 != 0;
+        let right =
+            target.right(out.is_null(), |map| map.pointer_code(addr, len, map.room(addr), writes));
+        let (mem, size) = (target.handle, len as usize);
         // SAFETY: an output that is NULL or can be written.
-        let is_ok = self.asker.ask("get_slice", Some((addr, len)), right, || unsafe {
-            guestmem_get_slice(target.handle, addr, len as usize, out)
-        });
+        let is_ok = unsafe {
+            match writes {
+                true => self.asker.ask("get_slice_writable", Some((addr, len)), right, || {
+                    guestmem_get_slice_writable(mem, addr, size, out)
+                }),
+                false => self.asker.ask("get_slice", Some((addr, len)), right, || {
+                    guestmem_get_slice(mem, addr, size, out)
+                }),
+            }
+        };
         let right = match () {
             _ if out.is_null() => (BLANK as *mut u8, BLANK),
             _ if is_ok => (host_of(&target.map.expect("a memory"), addr), len as usize),
@@ -152,32 +169,31 @@ impl World<'_> {
         assert_eq!((slice.addr.cast(), slice.len), right);
     }
 
-    /// guestmem_get_slices, and guestmem_translate with some ranges.
+    /// guestmem_get_slices and guestmem_translate with some ranges, and what there is of them for
+    /// memory that will be written.
     pub fn slices(&mut self, record: &Record) {
         let target = self.target(record);
         let is_chain = record.choice() >= 64;
+        // Whose call says what is done with each range, or that it is written.
+        let is_for = record.choice() & 4 != 0;
         let count = if is_chain { record.choice() as usize % 4 } else { 1 };
-        let mut ranges = vec![record.range(target.map())];
-        for turn in 1..4u8 {
-            let mut next = *record;
-            next.0[2..6]
-                .iter_mut()
-                .zip(&record.0[8..])
-                .for_each(|(byte, other)| *byte = other.wrapping_mul(turn));
-            ranges.push(next.range(target.map()));
-        }
-        ranges.truncate(count);
+        let ranges = wanted(record, target.map(), count, is_chain, is_for);
         let empty = Map::default();
         let map = target.map().unwrap_or(&empty);
-        let mut faults = Codes::NONE;
-        for &(addr, len) in &ranges {
-            let code = map.pointer_code(addr, len, map.run(addr));
-            faults = if code.is_ok() { faults } else { faults.with(code) };
-        }
+        let code_of = |range: &guestmem_access| match (range.access, range.reserved) {
+            (1..=3, 0) => {
+                let (addr, writes) = (range.guest_addr, range.access & GUESTMEM_ACCESS_WRITE != 0);
+                map.pointer_code(addr, range.size, map.run(addr), writes)
+            }
+            _ => Codes::of(GUESTMEM_E_INVALID_ARGUMENT),
+        };
+        let wrong = ranges.iter().map(code_of).filter(|code| !code.is_ok());
+        let faults = wrong.fold(Codes::NONE, Codes::with).first();
         let mut right = Vec::new();
         if faults == Codes::NONE {
-            for &(addr, len) in &ranges {
-                right.extend(map.pieces(addr, len).iter().map(|piece| (piece.host(), piece.len)));
+            for range in &ranges {
+                let pieces = map.pieces(range.guest_addr, range.size);
+                right.extend(pieces.iter().map(|piece| (piece.host(), piece.len)));
             }
         }
         let cap = [0, 1, 2, 3, 16, right.len(), right.len().saturating_sub(1)]
@@ -195,20 +211,31 @@ impl World<'_> {
         let mut needed = BLANK;
         let out = if no_out { null_mut() } else { slices.as_mut_ptr() };
         let count_at = if no_count { null_mut() } else { &raw mut needed };
-        let list: Vec<_> =
-            ranges.iter().map(|&(guest_addr, size)| guestmem_range { guest_addr, size }).collect();
+        let plain = |range: &guestmem_access| guestmem_range {
+            guest_addr: range.guest_addr,
+            size: range.size,
+        };
+        let list: Vec<_> = ranges.iter().map(plain).collect();
         let start = if no_ranges { null() } else { list.as_ptr() };
+        let for_start = if no_ranges { null() } else { ranges.as_ptr() };
+        let (addr, len) = ranges.first().map_or((0, 0), |range| (range.guest_addr, range.size));
         // Its detail has the range only once that is looked at.
-        let about = ranges.first().copied().filter(|_| target.index.is_some() && !is_bad);
+        let about = Some((addr, len)).filter(|_| target.index.is_some() && !is_bad);
+        let (mem, asker) = (target.handle, &mut self.asker);
         // SAFETY: as many ranges and slices as said.
         let is_ok = unsafe {
-            let (mem, asker) = (target.handle, &mut self.asker);
-            match is_chain {
-                true => asker.ask("translate", None, code, || {
+            match (is_chain, is_for) {
+                (true, true) => asker.ask("translate_for", None, code, || {
+                    guestmem_translate_for(mem, for_start, count, out, cap, count_at)
+                }),
+                (true, false) => asker.ask("translate", None, code, || {
                     guestmem_translate(mem, start, count, out, cap, count_at)
                 }),
-                false => asker.ask("get_slices", about, code, || {
-                    guestmem_get_slices(mem, ranges[0].0, ranges[0].1, out, cap, count_at)
+                (false, true) => asker.ask("get_slices_writable", about, code, || {
+                    guestmem_get_slices_writable(mem, addr, len, out, cap, count_at)
+                }),
+                (false, false) => asker.ask("get_slices", about, code, || {
+                    guestmem_get_slices(mem, addr, len, out, cap, count_at)
                 }),
             }
         };
@@ -227,6 +254,43 @@ impl World<'_> {
         right.resize(cap, (BLANK as *mut u8, BLANK));
         assert!(slices.iter().map(|slice| (slice.addr.cast(), slice.len)).eq(right), "the slices");
     }
+}
+
+/// The ranges that a record means, and what is done there: reads, unless the call says for each. Now
+/// and then one says something that there is not.
+fn wanted(
+    record: &Record,
+    map: Option<&Map>,
+    count: usize,
+    is_chain: bool,
+    is_for: bool,
+) -> Vec<guestmem_access> {
+    let mut ranges = Vec::new();
+    for turn in 0..count as u8 {
+        let mut next = *record;
+        if turn != 0 {
+            let others = next.0[2..6].iter_mut().zip(&record.0[8..]);
+            others.for_each(|(byte, other)| *byte = other.wrapping_mul(turn));
+        }
+        let (guest_addr, size) = next.range(map);
+        let access = match record.part(6) >> (2 * turn) & 3 {
+            _ if !is_for => GUESTMEM_ACCESS_READ,
+            _ if !is_chain => GUESTMEM_ACCESS_WRITE,
+            0 => GUESTMEM_ACCESS_WRITE,
+            known => known.into(),
+        };
+        ranges.push(guestmem_access { guest_addr, size, access, reserved: 0 });
+    }
+    let (kind, wrong) = (record.part(5), record.part(4) as usize % 4);
+    if let Some(range) = ranges.get_mut(wrong).filter(|_| is_chain && is_for && kind >= 0xf0) {
+        match kind & 3 {
+            0 => range.access = 0,
+            1 => range.access |= 4,
+            2 => range.access = u32::MAX,
+            _ => range.reserved = 1 << (kind >> 2 & 3),
+        }
+    }
+    ranges
 }
 
 /// The host address of an address that is in a region.

@@ -107,17 +107,36 @@ impl World<'_> {
     pub fn view_ptr(&mut self, record: &Record) {
         let (view, map) = self.view(record);
         let (addr, len) = record.range(Some(&map));
-        let is_right = len != 0 && len <= map.room(addr);
-        let right = if is_right { host_of(&map, addr) } else { null_mut() };
+        let is_known = len != 0 && len <= map.room(addr);
+        self.view_ptr_to_write(&view, &map, addr, len);
+        let right = if is_known { host_of(&map, addr) } else { null_mut() };
         let mut found = [null_mut(); 2];
         // SAFETY: a view of a live memory.
         unsafe {
-            self.asker.ask_inline("view_ptr", is_right, || {
+            self.asker.ask_inline("view_ptr", is_known, || {
                 found[0] = inline::guestmem_view_ptr(&view, addr, len);
                 !found[0].is_null()
             });
-            self.asker.ask_inline("view_ptr_fn", is_right, || {
+            self.asker.ask_inline("view_ptr_fn", is_known, || {
                 found[1] = guestmem_view_ptr_fn(&view, addr, len);
+                !found[1].is_null()
+            });
+        }
+        assert_eq!(found, [right.cast(); 2]);
+    }
+
+    fn view_ptr_to_write(&mut self, view: &guestmem_view, map: &Map, addr: u64, len: u64) {
+        let is_right = map.pointer_code(addr, len, map.room(addr), true).is_ok();
+        let right = if is_right { host_of(map, addr) } else { null_mut() };
+        let mut found = [null_mut(); 2];
+        // SAFETY: a view of a live memory.
+        unsafe {
+            self.asker.ask_inline("view_ptr_writable", is_right, || {
+                found[0] = inline::guestmem_view_ptr_writable(view, addr, len);
+                !found[0].is_null()
+            });
+            self.asker.ask_inline("view_ptr_writable_fn", is_right, || {
+                found[1] = guestmem_view_ptr_writable_fn(view, addr, len);
                 !found[1].is_null()
             });
         }

@@ -174,6 +174,7 @@ pub mod inline {
     unsafe extern "C" {
         pub fn guestmem_view_is_current(view: View, mem: *const guestmem) -> bool;
         pub fn guestmem_view_ptr(view: View, addr: u64, len: u64) -> *mut c_void;
+        pub fn guestmem_view_ptr_writable(view: View, addr: u64, len: u64) -> *mut c_void;
         pub fn guestmem_view_read_u8(view: View, addr: u64, out: *mut u8) -> bool;
         pub fn guestmem_view_write_u8(view: View, addr: u64, value: u8) -> bool;
         pub fn guestmem_view_load_u8(view: View, addr: u64, order: u32, out: *mut u8) -> bool;
