@@ -78,9 +78,9 @@ static uint8_t *translate_by_hand(struct locked_map *map, uint64_t addr, uint64_
 
 static void plug(struct guestmem *mem, uint64_t start, uint64_t size)
 {
-    const struct guestmem_region_options options = {.guest_addr = start, .size = size};
+    const struct guestmem_region_options wanted = {.guest_addr = start, .size = size};
     struct guestmem_region *region;
-    MUST_OK(guestmem_region_new(&options, sizeof options, &region));
+    MUST_OK(guestmem_region_new(&wanted, sizeof wanted, &region));
     MUST_OK(guestmem_add_region(mem, region));
     guestmem_region_unref(region);
 }

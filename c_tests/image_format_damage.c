@@ -142,7 +142,7 @@ static void test_trailers(void)
         unsigned at, bytes;
         uint64_t value;
         int expected;
-    } edits[] = {
+    } changes[] = {
         {0, 1, 'g', DAMAGED},     {8, 4, 0, UNKNOWN},      {8, 4, 2, UNKNOWN},
         {12, 4, 1, DAMAGED},      {16, 8, 0, DAMAGED},     {16, 8, 0x5000, DAMAGED},
         {16, 8, 0x7000, DAMAGED}, {16, 8, ~0ull, DAMAGED}, {24, 8, 0, DAMAGED},
@@ -152,10 +152,10 @@ static void test_trailers(void)
     uint8_t *trailer = good.bytes + good.len - TRAILER, before[TRAILER];
     size_t i;
     memcpy(before, trailer, TRAILER);
-    for (i = 0; i < sizeof edits / sizeof *edits; i++) {
-        put(trailer + edits[i].at, edits[i].value, edits[i].bytes);
+    for (i = 0; i < sizeof changes / sizeof *changes; i++) {
+        put(trailer + changes[i].at, changes[i].value, changes[i].bytes);
         seal(trailer);
-        judge(&judged, good.bytes, good.len, edits[i].expected, CHECKED);
+        judge(&judged, good.bytes, good.len, changes[i].expected, CHECKED);
         memcpy(trailer, before, TRAILER);
     }
     /* offset and length that together wrap to the right sum */

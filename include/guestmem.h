@@ -113,6 +113,9 @@
 #include <stdint.h>
 
 #ifdef __cplusplus
+/* Some functions bear the name of the struct that they fill. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
 extern "C" {
 #endif
 
@@ -2445,6 +2448,7 @@ int guestmem_image_metadata(const char *path, char **metadata);
 
 #ifdef __cplusplus
 }
+#pragma GCC diagnostic pop
 #endif
 
 #include "guestmem_inline.h"

@@ -25,9 +25,11 @@
 #define GUESTMEM_INLINE static inline
 #endif
 
-/* Written for C and C++ at once, and with declarations to be read before the definitions. */
+/* Written for C and C++ at once, with declarations to be read before the definitions, and in names
+ * that the program that includes this may have given to something else. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wredundant-decls"
+#pragma GCC diagnostic ignored "-Wshadow"
 #ifdef __cplusplus
 #pragma GCC diagnostic ignored "-Wold-style-cast"
 #pragma GCC diagnostic ignored "-Wzero-as-null-pointer-constant"

@@ -26,6 +26,24 @@ const SECTIONS: [&str; 17] = [
     "image",
 ];
 
+/// A function may bear the name of the struct that it fills; g++ warns that it hides the struct's
+/// constructor.
+const FOR_CXX_BEGIN: &str = "\
+#ifdef __cplusplus
+/* Some functions bear the name of the struct that they fill. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored \"-Wshadow\"
+extern \"C\" {
+#endif
+";
+const FOR_CXX_END: &str = "
+#ifdef __cplusplus
+}
+#pragma GCC diagnostic pop
+#endif
+
+";
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -110,7 +128,7 @@ fn generate() -> String {
     text += "\n/* Generated from src/ffi/; `GUESTMEM_UPDATE_HEADER=1 cargo test --test header` rewrites it. */\n";
     text += "\n#ifndef GUESTMEM_H\n#define GUESTMEM_H\n\n";
     text += "#include <stdbool.h>\n#include <stddef.h>\n#include <stdint.h>\n\n";
-    text += "#ifdef __cplusplus\nextern \"C\" {\n#endif\n";
+    text += FOR_CXX_BEGIN;
     for section in SECTIONS {
         text += "\n\n";
         text += &comment(&module_comment(section));
@@ -118,7 +136,7 @@ fn generate() -> String {
         text += join_short_comments(&declarations(section)).trim();
         text += "\n";
     }
-    text += "\n#ifdef __cplusplus\n}\n#endif\n\n";
+    text += FOR_CXX_END;
     text + "#include \"guestmem_inline.h\"\n\n#endif /* GUESTMEM_H */\n"
 }
 
