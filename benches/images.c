@@ -38,6 +38,9 @@
              "usual", all, 0)
 
 static const struct row rows[] = {
+    SNAPSHOT("snapshot, 0.1 % scattered, to tmpfs", SCATTERED_01, TMPFS, 0, 0.9),
+    SNAPSHOT("snapshot, 0.1 % scattered, to /dev/null", SCATTERED_01, NOWHERE, 0, 1.2),
+
     SNAPSHOT("snapshot, 1 % scattered, to tmpfs", SCATTERED_1, TMPFS, 0, 0.7),
     SNAPSHOT("snapshot, 1 % scattered, to disk + sync", SCATTERED_1, DISK, SYNC, 0.55),
     SNAPSHOT("snapshot, 1 % scattered, to /dev/null", SCATTERED_1, NOWHERE, 0, 0.3),

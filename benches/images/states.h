@@ -10,7 +10,7 @@
 
 enum { PAGE = 4096, WORDS = PAGE / 8, RUN = 64 };
 
-enum state { SCATTERED_1, SCATTERED_10, RUNS_10, EVERYTHING, ZEROS };
+enum state { SCATTERED_01, SCATTERED_1, SCATTERED_10, RUNS_10, EVERYTHING, ZEROS };
 
 struct pages {
     enum state state;
@@ -22,7 +22,7 @@ struct pages {
 
 static struct pages choose_pages(enum state state, uint64_t memory_size)
 {
-    static const unsigned percent[] = {1, 10, 10, 100, 100};
+    static const unsigned permille[] = {1, 10, 100, 100, 1000, 1000};
     const size_t total = (size_t)(memory_size / PAGE), run = state == RUNS_10 ? RUN : 1;
     struct pages pages = {state, memory_size, calloc(total, sizeof(bool)),
                           calloc(total, sizeof(uint64_t)), 0};
@@ -31,7 +31,7 @@ static struct pages choose_pages(enum state state, uint64_t memory_size)
     size_t i;
     MUST(pages.touched != NULL && pages.index != NULL);
     for (i = 0; i < total; i++) {
-        if (i % run == 0) touch = random_number(&random) % 100 < percent[state];
+        if (i % run == 0) touch = random_number(&random) % 1000 < permille[state];
         pages.touched[i] = touch;
         if (touch) pages.index[pages.count++] = i;
     }
