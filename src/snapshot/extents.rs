@@ -8,8 +8,7 @@
 //!
 //! - Private pages are in the page tables of this process alone, which `scan` looks into.
 //! - Pages of shared memory belong to its file, whoever put them there. The page tables show those
-//!   that were used here, sooner than the file could be asked: where they are as many as the file
-//!   has, they are all. Otherwise `seek` asks the file.
+//!   that were used here, sooner than the file could be asked. `seek` asks it about the others.
 //! - A copy-on-write mapping shows its own pages where it has some and the file elsewhere: both.
 //! - Files of huge pages say that all is data: `huge` reads what the page tables do not show,
 //!   which allocates nothing.
@@ -40,7 +39,7 @@ use scan::{PageMap, Wanted};
 /// Finds the parts of each region that may hold anything but zeros: page-aligned, ascending,
 /// disjoint, joined. Refuses memory of which parts may be missing here.
 pub fn find(regions: &[Ref<MemoryRegion>], threads: usize) -> Result<Vec<Vec<DataRange>>> {
-    let each = find_all(regions, Wanted::Private, threads)?;
+    let each = find_all(regions, Extent::Data, threads)?;
     let mut all = vec_of(each.len())?;
     for ranges in each {
         all.push(ranges?);
@@ -48,29 +47,39 @@ pub fn find(regions: &[Ref<MemoryRegion>], threads: usize) -> Result<Vec<Vec<Dat
     Ok(all)
 }
 
-/// Finds the parts of each region that have pages, also where reading a hole left the page of
-/// zeros. It may be impossible to tell for some regions. Refuses the same as [`find`].
+/// Finds the parts of each region that may have pages, also where these hold nothing. It may be
+/// impossible to tell for some regions. Refuses the same as [`find`].
 pub fn find_pages(
     regions: &[Ref<MemoryRegion>],
     threads: usize,
 ) -> Result<Vec<Result<Vec<DataRange>>>> {
-    find_all(regions, Wanted::AnyPrivate, threads)
+    find_all(regions, Extent::Pages, threads)
+}
+
+/// What to tell of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// What may hold anything but zeros.
+    Data,
+    /// All that takes memory: also where reading a hole left the page of zeros, and pages that were
+    /// only set aside (fallocate(2)).
+    Pages,
 }
 
 fn find_all(
     regions: &[Ref<MemoryRegion>],
-    private: Wanted,
+    extent: Extent,
     threads: usize,
 ) -> Result<Vec<Result<Vec<DataRange>>>> {
     let map = PageMap::open();
     if threads < 2 {
         refuse_unfetched(regions)?;
-        return look(&map, regions, private, 1);
+        return look(&map, regions, extent, 1);
     }
     // The one takes about as long as the other.
     let mut found = Vec::new();
     parallel::run_beside(1, &|_| refuse_unfetched(regions), &mut || {
-        found = look(&map, regions, private, threads - 1)?;
+        found = look(&map, regions, extent, threads - 1)?;
         Ok(())
     })?;
     Ok(found)
@@ -91,11 +100,11 @@ fn refuse_unfetched(regions: &[Ref<MemoryRegion>]) -> Result<()> {
     Ok(())
 }
 
-/// The data of each region, where `private` is what to look for in private memory.
+/// The data or pages of each region.
 fn look(
     map: &PageMap,
     regions: &[Ref<MemoryRegion>],
-    private: Wanted,
+    extent: Extent,
     threads: usize,
 ) -> Result<Vec<Result<Vec<DataRange>>>> {
     let mut found = vec_of(regions.len())?;
@@ -106,9 +115,13 @@ fn look(
     pieces.sort();
     let mut files = pieces.files()?;
     let step = part_size(regions, threads);
+    let private = match extent {
+        Extent::Data => Wanted::Private,
+        Extent::Pages => Wanted::AnyPrivate,
+    };
     let scans = scans((&pieces.private, private), &files, map.can_scan(), step)?;
     look_at(map, &scans, &mut found, &mut files, threads)?;
-    hand_out(&files, &mut found, threads)?;
+    hand_out(&files, extent, &mut found, threads)?;
     let mut all = vec_of(found.len())?;
     all.extend(found.into_iter().map(|found| found.map(Found::into_ranges)));
     Ok(all)
@@ -141,8 +154,13 @@ fn look_at(
 }
 
 /// Adds the data of files to what was found in the regions that map them.
-fn hand_out(files: &[File], found: &mut [Result<Found>], threads: usize) -> Result<()> {
-    let data = parallel::map(threads, files, &File::data)?;
+fn hand_out(
+    files: &[File],
+    extent: Extent,
+    found: &mut [Result<Found>],
+    threads: usize,
+) -> Result<()> {
+    let data = parallel::map(threads, files, &|file: &File| file.data(extent))?;
     for (file, data) in files.iter().zip(data) {
         for part in file.parts {
             let data = data.as_deref().map_err(|error| *error);

@@ -4,11 +4,10 @@
 use super::super::metadata::DataRange;
 use super::pieces::FilePart;
 use super::ranges::Found;
-use super::{huge, seek};
+use super::{Extent, TABLE, huge, seek};
 use crate::error::{Error, Result};
 use crate::file::{self, Outcome};
-use crate::proc;
-use std::borrow::Cow;
+use crate::proc::{self, page_size};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 /// fuse.h
@@ -20,9 +19,10 @@ pub type FileId = (u64, u64);
 /// What a file can tell of its holes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeping {
-    /// All, to those who seek; it is in memory, so its pages can be counted, too.
-    Memory,
-    /// Nothing, but its pages, which are of that size, can be counted.
+    /// All, to those who seek. It is in memory, and has `few` pages or enough of them for page
+    /// tables to tell of them sooner.
+    Memory { few: bool },
+    /// Nothing. Its pages are of that size.
     HugePages(u64),
     /// All, to those who seek.
     Sparse,
@@ -34,7 +34,11 @@ impl Keeping {
     fn of(fd: RawFd, stat: &libc::stat) -> Outcome<Self> {
         let system = file::statfs(fd)?;
         Ok(match system.f_type {
-            libc::TMPFS_MAGIC if file::is_regular(stat) => Keeping::Memory,
+            libc::TMPFS_MAGIC if file::is_regular(stat) => {
+                // Not even one for each page table.
+                let few = allocated(stat) < stat.st_size as u64 / (TABLE / page_size());
+                Keeping::Memory { few }
+            }
             libc::HUGETLBFS_MAGIC => Keeping::HugePages(system.f_bsize as u64),
             // Its server answers, which does not know of pages that were written by memory access.
             FUSE_SUPER_MAGIC => Keeping::Dense,
@@ -42,11 +46,11 @@ impl Keeping {
         })
     }
 
-    /// Whether to look for its pages in page tables. Reading these entry by entry takes as long
-    /// as seeking.
+    /// Whether to look for its pages in page tables first. Reading these entry by entry takes as
+    /// long as seeking.
     pub fn is_told_by_pages(self, can_scan: bool) -> bool {
         match self {
-            Keeping::Memory => can_scan,
+            Keeping::Memory { few } => can_scan && !few,
             Keeping::HugePages(_) => true,
             Keeping::Sparse | Keeping::Dense => false,
         }
@@ -90,17 +94,12 @@ impl Way {
         })
     }
 
-    /// Bytes that the file has allocated.
-    fn allocated(self) -> Result<u64> {
-        self.with(|fd| Ok(file::stat(fd)?.st_blocks as u64 * 512))
-    }
-
     fn with<T>(self, look: impl FnOnce(RawFd) -> Outcome<T>) -> Result<T> {
         let looked = match self {
             Way::Held(fd) => look(fd),
             Way::Mapped(start, end) => look(named(start, end)?.as_raw_fd()),
         };
-        looked.map_err(|errno| Error::from_os("fstat", errno))
+        looked.map_err(stat_error)
     }
 }
 
@@ -108,6 +107,15 @@ impl Way {
 fn named(start: u64, end: u64) -> Result<OwnedFd> {
     let needed = Error::Unsupported("the file behind the caller's memory is needed");
     proc::open_mapped(start, end).map_err(|errno| unavailable(errno, needed))
+}
+
+fn stat_error(errno: i32) -> Error {
+    Error::from_os("fstat", errno)
+}
+
+/// Bytes that a file has allocated.
+fn allocated(stat: &libc::stat) -> u64 {
+    stat.st_blocks as u64 * 512
 }
 
 /// What to say when a file of /proc cannot be opened.
@@ -125,20 +133,36 @@ pub struct File<'a> {
 
 impl File<'_> {
     /// What it holds where it is mapped, and perhaps elsewhere: page-aligned, ascending, disjoint.
-    pub fn data(&self) -> Result<Cow<'_, [DataRange]>> {
+    ///
+    /// Data that nobody changes meanwhile is among it whatever else happens: each page that was not
+    /// seen in the page tables is asked for by itself. Their number, held against that of the
+    /// file's pages, would prove nothing. While one page leaves the file another may hide behind
+    /// it, and pages leave by holes that anybody makes, by other processes, and by themselves where
+    /// they were never written and memory is short.
+    pub fn data(&self, extent: Extent) -> Result<Vec<DataRange>> {
         let FilePart { way, keeping, .. } = self.parts[0];
         let seen = self.seen.as_ref().map_err(|error| *error)?.ranges();
-        let is_all = || Ok(seen.iter().map(|range| range.size()).sum::<u64>() == way.allocated()?);
-        match keeping {
-            Keeping::Memory | Keeping::HugePages(_) if is_all()? => Ok(Cow::Borrowed(seen)),
-            Keeping::Memory | Keeping::Sparse => {
-                Ok(Cow::Owned(seek::data(&way.open()?, &self.covers()?)?))
-            }
-            Keeping::HugePages(size) => {
-                Ok(Cow::Owned(huge::data(&way.open()?, &self.covers()?, seen, size)?))
-            }
-            Keeping::Dense => Ok(Cow::Owned(self.covers()?)),
+        let covers = self.covers()?;
+        if keeping == Keeping::Dense {
+            return Ok(covers);
         }
+        let file = way.open()?;
+        let allocated =
+            || file::stat(file.as_raw_fd()).map(|stat| allocated(&stat)).map_err(stat_error);
+        let data = match keeping {
+            Keeping::HugePages(_) if allocated()? == 0 => Vec::new(),
+            Keeping::HugePages(size) => huge::data(&file, &covers, seen, size)?,
+            _ => seek::data(&file, &covers, seen)?,
+        };
+        let in_memory = matches!(keeping, Keeping::Memory { .. } | Keeping::HugePages(_));
+        if extent == Extent::Pages && in_memory && self.parts.iter().any(|part| part.shared) {
+            // Nobody tells where those are that hold nothing.
+            let found: u64 = data.iter().map(|range| range.size()).sum();
+            if allocated()? > found {
+                return Ok(covers);
+            }
+        }
+        Ok(data)
     }
 
     /// The parts of the file that are mapped.

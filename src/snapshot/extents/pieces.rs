@@ -113,7 +113,7 @@ impl Pieces {
                 caller::check_file(area, fd, begin, whole.host)?;
                 let (file, keeping) = self.ask(fd)?;
                 // Here devices can be compared, and pages of another file must not be counted.
-                if matches!(keeping, Keeping::Memory) && file != (area.device, area.inode) {
+                if matches!(keeping, Keeping::Memory { .. }) && file != (area.device, area.inode) {
                     return Err(Error::Unsupported("the caller's memory maps another file"));
                 }
                 self.add_held(piece, fd, begin + offset, shared)

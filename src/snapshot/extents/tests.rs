@@ -48,11 +48,11 @@ fn pages_of(ranges: &[DataRange]) -> u32 {
 
 /// What is found in `regions`, which is the same in every way of looking.
 fn look_everywhere(regions: &[Ref<MemoryRegion>]) -> Vec<Result<Vec<DataRange>>> {
-    let found = look(&PageMap::open(), regions, Wanted::Private, 1).unwrap();
+    let found = look(&PageMap::open(), regions, Extent::Data, 1).unwrap();
     for (map, threads) in
         [(PageMap::open(), 3), (PageMap::without_scan(), 1), (PageMap::without_scan(), 2)]
     {
-        assert_eq!(look(&map, regions, Wanted::Private, threads).unwrap(), found, "{threads}");
+        assert_eq!(look(&map, regions, Extent::Data, threads).unwrap(), found, "{threads}");
     }
     found
 }
@@ -266,21 +266,21 @@ fn pages_that_were_only_read_hold_nothing() {
         // SAFETY: within the region.
         assert!(unsafe { volatile::is_zero(region.host().add((index * page_size()) as usize), 1) });
     }
-    let pages = |map: &PageMap, wanted| {
-        let found = look(map, from_ref(&region), wanted, 1).unwrap().remove(0);
+    let pages = |map: &PageMap, extent| {
+        let found = look(map, from_ref(&region), extent, 1).unwrap().remove(0);
         pages_of(&found.unwrap())
     };
     let map = PageMap::open();
     if map.can_scan() {
-        assert_eq!(pages(&map, Wanted::Private), 0b1);
+        assert_eq!(pages(&map, Extent::Data), 0b1);
     } else {
         eprintln!("skipped: this kernel does not scan page maps");
     }
     // More than that does no harm in an image, and it is there.
-    assert_eq!(pages(&map, Wanted::AnyPrivate), 0xff);
-    assert_eq!(pages(&PageMap::without_scan(), Wanted::Private), 0xff);
+    assert_eq!(pages(&map, Extent::Pages), 0xff);
+    assert_eq!(pages(&PageMap::without_scan(), Extent::Data), 0xff);
     region.remove(0, region.range().size(), &Maps::default()).unwrap();
-    assert_eq!(pages(&map, Wanted::AnyPrivate), 0);
+    assert_eq!(pages(&map, Extent::Pages), 0);
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn what_cannot_be_looked_into_is_an_error() {
     assert!(past_all.is_err());
 }
 
-/// Each pattern of data in a file, asked for in each pattern of parts.
+/// Each pattern of data in a file, asked for in each pattern of parts, with some pages seen before.
 #[test]
 fn one_pass_over_a_file_tells_of_all_its_parts() {
     const COUNT: u64 = 6;
@@ -106,15 +106,18 @@ fn one_pass_over_a_file_tells_of_all_its_parts() {
             let file = Way::Held(file.as_raw_fd()).open().unwrap();
             for covered in 0..1 << COUNT {
                 let covers = ranges(covered);
-                let data = seek::data(&file, &covers).unwrap();
-                assert!(data.is_sorted_by(|one, next| one.end < next.start));
-                let mut found = Found::default();
-                for cover in covers {
-                    for range in within(&data, cover.start, cover.end) {
-                        found.add(range.start, range.end).unwrap();
+                for seen in [0, 0b010_101, 0b011_001, 0b111_111] {
+                    let seen = ranges(pattern & covered & seen);
+                    let data = seek::data(&file, &covers, &seen).unwrap();
+                    assert!(data.is_sorted_by(|one, next| one.end < next.start));
+                    let mut found = Found::default();
+                    for cover in &covers {
+                        for range in within(&data, cover.start, cover.end) {
+                            found.add(range.start, range.end).unwrap();
+                        }
                     }
+                    assert_eq!(pages_of(&found.into_ranges()), pattern & covered);
                 }
-                assert_eq!(pages_of(&found.into_ranges()), pattern & covered);
             }
         }
     }
