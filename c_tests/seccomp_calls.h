@@ -59,6 +59,7 @@ static const struct {
     CALL(mmap),
     CALL(mprotect),
     CALL(mremap),
+    CALL(msync),
     CALL(munlock),
     CALL(munmap),
     CALL(newfstatat),

@@ -1,75 +1,156 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Memory that the caller mapped, as whatever it pleased: what it is, and giving its pages back.
 
-use crate::address::is_aligned;
+mod probe;
+
+use crate::address::{align_down, next_congruent};
+use crate::alloc::vec_of;
 use crate::backing::BackingFile;
 use crate::error::{Error, Result};
 use crate::file;
 use crate::mapping::Mapping;
-use crate::proc::{self, Area, Maps, MemoryKind};
+use crate::proc::{self, Area, Maps, MemoryKind, page_size};
 use crate::same_file::{id_of, is_plain, shown};
+use probe::{KEPT, LOCKED, Outlook};
 use std::os::fd::RawFd;
 
-/// Frees the pages at `offset..offset + len`, which read as zeros afterwards. `file` is what the
-/// caller said lies behind the memory, and where that starts in it. What the kernel offers no way
-/// for is found out before anything changes.
-pub fn remove(
-    mapping: &Mapping,
-    file: Option<(&BackingFile, u64)>,
-    offset: u64,
-    len: u64,
-    maps: &Maps,
-) -> Result<()> {
-    let start = mapping.host() as u64 + offset;
+/// The file that the caller said is behind its memory, and where the memory starts in it.
+pub type Given<'a> = Option<(&'a BackingFile, u64)>;
+
+/// What of one mapping of the caller's lies in a range. Addresses are those of the host.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// The first byte.
+    pub start: u64,
+    /// Past the last byte.
+    pub end: u64,
+    area: Area,
+}
+
+impl Part {
+    /// Start and end of the whole pages in it; the rest is of pages that lie in it only partly.
+    pub fn whole_pages(&self) -> (u64, u64) {
+        let page = self.area.page.unwrap_or_else(page_size);
+        let start = next_congruent(self.start, 0, page).unwrap_or(self.end).min(self.end);
+        (start, align_down(self.end, page).max(start))
+    }
+
+    /// True for pages of which there may be none left.
+    pub fn is_huge(&self) -> bool {
+        self.area.page.is_some_and(|page| page > page_size())
+    }
+
+    /// True where it may be written.
+    pub fn is_writable(&self) -> bool {
+        self.area.writable
+    }
+
+    /// Finds the size of its pages out, where that was not told and may be another than the system's.
+    pub fn with_page_size(mut self, maps: &Maps) -> Result<Self> {
+        if matches!(self.area.kind, MemoryKind::PrivateHuge | MemoryKind::Shared) {
+            self.area.page = Some(proc::needed(maps.page_size(&self.area))?);
+        }
+        Ok(self)
+    }
+}
+
+/// The parts of `offset..offset + len`, in order.
+pub fn parts(mapping: &Mapping, offset: u64, len: u64, maps: &Maps) -> Result<Vec<Part>> {
+    let (start, end) = (mapping.host() as u64 + offset, mapping.host() as u64 + offset + len);
     let areas = proc::needed(maps.at(start, len))?;
-    for area in areas {
-        check(area, start, len)?;
-        if let Some((file, begin)) = file {
-            check_file(area, file.fd(), begin, mapping.host() as u64)?;
+    let mut parts = vec_of(areas.len())?;
+    parts.extend(areas.into_iter().map(|area| Part {
+        start: area.start.max(start),
+        end: area.end.min(end),
+        area,
+    }));
+    Ok(parts)
+}
+
+/// Frees the pages at `offset..offset + len`, which read as zeros afterwards. What the kernel offers no
+/// way for is found out before anything changes.
+pub fn remove(mapping: &Mapping, file: Given, offset: u64, len: u64, maps: &Maps) -> Result<()> {
+    let parts = parts(mapping, offset, len, maps)?;
+    parts.iter().try_for_each(|part| check(mapping, file, part, maps))?;
+    if let [part] = &parts[..] {
+        // One call for one mapping: it is refused as a whole.
+        return give_back(mapping, file, part);
+    }
+    let order = in_order(&parts, file)?;
+    let mut rest = order.iter().map(|(_, part)| part);
+    rest.next().map_or(Ok(()), |first| give_back(mapping, file, first))?;
+    rest.try_for_each(|part| give_back(mapping, file, part).map_err(late))
+}
+
+/// Frees the whole pages of a part by itself.
+pub fn remove_part(mapping: &Mapping, file: Given, part: &Part, maps: &Maps) -> Result<()> {
+    let (start, end) = part.whole_pages();
+    let part = Part { start, end, area: part.area };
+    if start == end {
+        return Ok(());
+    }
+    check(mapping, file, &part, maps)?;
+    give_back(mapping, file, &part)
+}
+
+/// In which order to free parts, so that what may be refused comes when nothing has changed yet.
+/// An error where one would be refused, or may be after another that may.
+fn in_order(parts: &[Part], file: Given) -> Result<Vec<(Outlook, Part)>> {
+    let mut order = vec_of(parts.len())?;
+    let mut open: Option<Part> = None;
+    for part in parts {
+        let outlook = match (part.area.kind, file) {
+            (MemoryKind::Shared, Some(_)) => Outlook::Open,
+            (MemoryKind::Shared, None) => probe::shared(&part.area, part.start)?,
+            _ => probe::private(&part.area, part.start)?,
+        };
+        if outlook == Outlook::Open {
+            if open.is_some_and(|other| file.is_none() && !is_like(&other, part)) {
+                return Err(Error::Unsupported("whether two files can have holes is not known"));
+            }
+            open = Some(*part);
         }
+        order.push((outlook, *part));
     }
-    if file.is_none() && areas.len() > 1 && areas.iter().any(is_shared) {
-        refuse_locked(areas)?;
-    }
-    for area in areas {
-        let (first, end) = part_of(area, start, len);
-        let (offset, len) = (first - mapping.host() as u64, end - first);
-        match (area.kind, file) {
-            (MemoryKind::Shared, Some((file, begin))) => file.punch_hole(begin + offset, len)?,
-            // One call for one area: it is refused as a whole, when it is locked.
-            (MemoryKind::Shared, None) => mapping.remove(offset, len).map_err(|_| LOCKED)?,
-            _ => mapping.discard(offset, len).map_err(|_| {
-                Error::Unsupported("the kernel cannot discard pages of the caller's memory")
-            })?,
-        }
-    }
-    Ok(())
+    order.sort_unstable_by_key(|(outlook, part)| (*outlook, part.start));
+    Ok(order)
 }
 
-const LOCKED: Error = Error::Unsupported("the file behind the caller's memory is needed");
-
-fn is_shared(area: &Area) -> bool {
-    area.kind == MemoryKind::Shared
+/// True for mappings of one file that holes can be punched through alike.
+fn is_like(one: &Part, other: &Part) -> bool {
+    let file = |part: &Part| (part.area.device, part.area.inode);
+    file(one) == file(other) && one.area.writable && other.area.writable
 }
 
-/// First address and end of what `start..start + len` and the area share.
-fn part_of(area: &Area, start: u64, len: u64) -> (u64, u64) {
-    (area.start.max(start), area.end.min(start + len))
+/// A failure when something has changed already.
+fn late(error: Error) -> Error {
+    match error {
+        Error::Unsupported(_) => Error::Os { call: "giving pages back", errno: libc::EOPNOTSUPP },
+        other => other,
+    }
 }
 
-fn check(area: &Area, start: u64, len: u64) -> Result<()> {
-    match area.kind {
+fn give_back(mapping: &Mapping, file: Given, part: &Part) -> Result<()> {
+    let (offset, len) = (part.start - mapping.host() as u64, part.end - part.start);
+    match (part.area.kind, file) {
+        (MemoryKind::Shared, Some((file, begin))) => file.punch_hole(begin + offset, len),
+        (MemoryKind::Shared, None) => mapping.remove(offset, len).map_err(|_| LOCKED),
+        _ => mapping.discard(offset, len).map_err(|_| KEPT),
+    }
+}
+
+fn check(mapping: &Mapping, file: Given, part: &Part, maps: &Maps) -> Result<()> {
+    if let Some((file, begin)) = file {
+        check_file(&part.area, file.fd(), begin, mapping.host() as u64)?;
+    }
+    match part.area.kind {
         MemoryKind::Shared | MemoryKind::PrivateAnonymous => Ok(()),
         MemoryKind::PrivateFile => {
             Err(Error::Unsupported("a private mapping of the caller's file keeps its contents"))
         }
         // The kernel rounds, and then does less than it was asked for.
         MemoryKind::PrivateHuge => {
-            let sizes = proc::needed(proc::page_sizes())?;
-            let known = sizes.iter().find(|(first, _)| *first == area.start);
-            let page = known.map_or(0, |(_, size)| *size);
-            let (first, end) = part_of(area, start, len);
-            if page.is_power_of_two() && is_aligned(first, page) && is_aligned(end, page) {
+            if part.with_page_size(maps)?.whole_pages() == (part.start, part.end) {
                 return Ok(());
             }
             Err(Error::NotAligned("the range is not made of the caller's huge pages"))
@@ -92,13 +173,6 @@ pub fn check_file(area: &Area, fd: RawFd, begin: u64, host: u64) -> Result<()> {
         return Err(Error::Unsupported("the caller's memory maps another file, or another part"));
     }
     Ok(())
-}
-
-fn refuse_locked(areas: &[Area]) -> Result<()> {
-    let locked = proc::needed(proc::flagged_areas("lo"))?;
-    let is_locked = |area: &Area| locked.iter().any(|(start, _)| *start == area.start);
-    let refuses = areas.iter().any(|area| is_shared(area) && is_locked(area));
-    if refuses { Err(LOCKED) } else { Ok(()) }
 }
 
 /// True when `areas`, which are in order, cover the whole of `start..start + len`.

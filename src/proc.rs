@@ -7,9 +7,13 @@
 use crate::alloc::push;
 use crate::error::{Error, Result, errno};
 use crate::file::{self, Outcome};
-use std::cell::OnceCell;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+mod maps;
+mod query;
+
+pub use maps::Maps;
 
 /// What kind of memory a range is, as far as giving pages back goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,40 +43,20 @@ pub struct Area {
     pub device: u64,
     /// The inode of its file.
     pub inode: u64,
+    /// It may be read.
+    pub readable: bool,
+    /// It may be written.
+    pub writable: bool,
+    /// Its file is one that no descriptor was ever handed out of, as that of shared memory that was
+    /// mapped without one: nobody can have sealed it.
+    pub unnamed: bool,
+    /// Bytes of one of its pages, where that is known.
+    pub page: Option<u64>,
 }
 
-const UNMAPPED: Error = Error::Unsupported("the caller's memory is not mapped all the way");
+const MAPS: &CStr = c"/proc/thread-self/maps";
 
-/// The mappings of this process, in order, as they are when they are first asked for. One look is for
-/// many regions: each of them may be a mapping.
-#[derive(Default)]
-pub struct Maps(OnceCell<Vec<Area>>);
-
-impl Maps {
-    /// Those at `start..start + len`, whole. There must be no gap between them.
-    pub fn at(&self, start: u64, len: u64) -> Result<&[Area]> {
-        let all = match self.0.get() {
-            Some(all) => all,
-            None => {
-                let all = read_maps()?;
-                self.0.get_or_init(|| all)
-            }
-        };
-        let end = start.checked_add(len).ok_or(UNMAPPED)?;
-        let from = &all[all.partition_point(|area| area.end <= start)..];
-        let mut reached = start;
-        let mut count = 0;
-        while reached < end {
-            let area = from.get(count).filter(|area| area.start <= reached).ok_or(UNMAPPED)?;
-            reached = area.end;
-            count += 1;
-        }
-        Ok(&from[..count])
-    }
-}
-
-fn read_maps() -> Result<Vec<Area>> {
-    let maps = read_file(c"/proc/thread-self/maps")?;
+fn parse_maps(maps: &[u8]) -> Result<Vec<Area>> {
     let mut areas = Vec::new();
     for area in maps.split(|&byte| byte == b'\n').filter_map(parse_area) {
         push(&mut areas, area)?;
@@ -89,20 +73,33 @@ fn parse_area(line: &[u8]) -> Option<Area> {
     let number = |text| u64::from_str_radix(text, 16).ok();
     let (start, end) = fields.next()?.split_once('-')?;
     let (start, end) = (number(start)?, number(end)?);
-    let shared = fields.next()?.ends_with('s');
+    let access = fields.next()?;
     let offset = number(fields.next()?)?;
     let (major, minor) = fields.next()?.split_once(':')?;
     let device = libc::makedev(number(major)? as u32, number(minor)? as u32);
     let inode: u64 = fields.next()?.parse().ok()?;
-    let kind = match (shared, inode, fields.next()) {
+    let shared = access.ends_with('s');
+    let name = fields.next().unwrap_or("");
+    let kind = kind_of(shared, device, inode, name.as_bytes());
+    let (readable, writable) = (access.starts_with('r'), access.get(1..2) == Some("w"));
+    let unnamed = shared && UNNAMED.contains(&name.as_bytes());
+    Some(Area { start, end, kind, offset, device, inode, readable, writable, unnamed, page: None })
+}
+
+/// What shared memory is called that was mapped without a file, of pages of either kind.
+const UNNAMED: [&[u8]; 2] = [b"/dev/zero", b"/anon_hugepage"];
+
+/// The kind of a mapping, by what is told of its file: 0 and no name where it has none.
+fn kind_of(shared: bool, device: u64, inode: u64, name: &[u8]) -> MemoryKind {
+    let name = name.split(|&byte| byte == b' ').next().unwrap_or_default();
+    match (shared, inode, name) {
         (true, ..) => MemoryKind::Shared,
-        (false, _, Some("/anon_hugepage")) => MemoryKind::PrivateHuge,
+        (false, _, b"/anon_hugepage") => MemoryKind::PrivateHuge,
         // What is mapped private of /dev/zero is as if it had no file.
         (false, 0, _) if device == 0 => MemoryKind::PrivateAnonymous,
-        (false, _, Some("/dev/zero")) => MemoryKind::PrivateAnonymous,
+        (false, _, b"/dev/zero") => MemoryKind::PrivateAnonymous,
         (false, ..) => MemoryKind::PrivateFile,
-    };
-    Some(Area { start, end, kind, offset, device, inode })
+    }
 }
 
 /// First addresses and ends of the mappings that have a flag, such as "lo" for locked.
@@ -117,14 +114,22 @@ pub fn flagged_areas(wanted: &str) -> Result<Vec<(u64, u64)>> {
     Ok(found)
 }
 
-/// First addresses of all mappings, each with the size in bytes of its pages.
-pub fn page_sizes() -> Result<Vec<(u64, u64)>> {
+/// First addresses of all mappings, in order, each with the size in bytes of its pages.
+fn page_sizes() -> Result<Vec<(u64, u64)>> {
     let mut found = Vec::new();
     each_detail(|area, name, value| match name {
         "KernelPageSize" => push(&mut found, (area.start, kibibytes(value))),
         _ => Ok(()),
     })?;
     Ok(found)
+}
+
+/// True when pages of a range of mapped memory are locked. Changes nothing (msync(2)).
+pub fn is_locked(start: u64, len: u64) -> bool {
+    // Not by msync(), at which a thread may be cancelled.
+    // SAFETY: a system call that only looks at mappings.
+    let result = unsafe { libc::syscall(libc::SYS_msync, start, len, libc::MS_INVALIDATE) };
+    result != 0 && errno() == libc::EBUSY
 }
 
 /// First addresses and ends of all mappings with pages in memory, and how many bytes those are.
@@ -305,15 +310,8 @@ mod tests {
     fn own_memory_is_found() {
         let local = 0u8;
         let start = &raw const local as u64;
-        let maps = Maps::default();
-        let kinds = |start, len| maps.at(start, len).map(|all| all[0].kind);
-        assert_eq!(kinds(start, 1), Ok(MemoryKind::PrivateAnonymous));
-        assert!(kinds(0, 4096).is_err());
-        assert!(kinds(u64::MAX, 1).is_err());
-        assert!(kinds(start, 1 << 46).is_err());
         let holds = |&(first, end, _): &(u64, u64, u64)| first <= start && start < end;
         assert!(resident_areas().unwrap().iter().any(holds));
         assert!(flagged_areas("rd").unwrap().iter().any(|&(first, end)| holds(&(first, end, 0))));
-        assert!(page_sizes().unwrap().iter().all(|&(_, size)| size >= page_size()));
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::address::{GuestRange, is_aligned};
 use crate::backing::{Backing, BackingFile, FileUse};
-use crate::caller;
+use crate::caller::{self, Given, Part};
 use crate::claim::Claim;
 use crate::error::{Error, Result};
 use crate::handle::{Pool, Pooled, Ref};
@@ -297,11 +297,31 @@ impl MemoryRegion {
                 self.mapping.discard(offset, len).or_else(|_| self.replace_with_zeros(offset, len))
             }
             Backing::CopyOnWrite { .. } => self.replace_with_zeros(offset, len),
-            Backing::Caller { file, offset: start } => {
-                let file = file.as_deref().map(|file| (file, *start));
-                caller::remove(&self.mapping, file, offset, len, maps)
+            Backing::Caller { .. } => {
+                caller::remove(&self.mapping, self.given(), offset, len, maps)
             }
         }
+    }
+
+    /// What of `offset..offset + len` lies in which of the caller's mappings; nothing for memory of the
+    /// library's.
+    pub fn parts_of_caller(&self, offset: u64, len: u64, maps: &Maps) -> Result<Vec<Part>> {
+        let Backing::Caller { .. } = self.backing else { return Ok(Vec::new()) };
+        let mut parts = caller::parts(&self.mapping, offset, len, maps)?;
+        for part in &mut parts {
+            *part = part.with_page_size(maps)?;
+        }
+        Ok(parts)
+    }
+
+    /// Frees the whole pages of a part of [`MemoryRegion::parts_of_caller`].
+    pub fn remove_part_of_caller(&self, part: &Part, maps: &Maps) -> Result<()> {
+        caller::remove_part(&self.mapping, self.given(), part, maps)
+    }
+
+    /// What the caller said of the file behind its memory.
+    fn given(&self) -> Given<'_> {
+        self.backing.file().map(|(file, start)| (&**file, start))
     }
 
     /// As [`MemoryRegion::remove`], but part of it may be done when it fails: what is replaced takes

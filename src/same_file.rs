@@ -38,9 +38,9 @@ pub fn is_plain(fd: RawFd) -> Result<bool> {
 pub fn shown(fd: RawFd) -> Result<FileId> {
     let probe = Probe::new(fd)?;
     let maps = Maps::default();
-    let area = maps.at(probe.0 as u64, page_size())?.first();
+    let areas = maps.at(probe.0 as u64, page_size())?;
     let gone = Error::Unsupported("a mapping was replaced by another thread");
-    area.map(|area| (area.device, area.inode)).ok_or(gone)
+    areas.first().map(|area| (area.device, area.inode)).ok_or(gone)
 }
 
 /// What `fstat(2)` tells of the file that is mapped in an area; None without the privilege that this

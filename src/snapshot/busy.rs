@@ -113,7 +113,7 @@ fn maps_file(maps: &Maps, region: &MemoryRegion, target: &Target, mapped: Mapped
             MemoryKind::PrivateFile => mapped == Mapped::Any,
             MemoryKind::PrivateAnonymous | MemoryKind::PrivateHuge => false,
         };
-        if matters && target.is_mapped_in(area)? {
+        if matters && target.is_mapped_in(&area)? {
             return Ok(true);
         }
     }

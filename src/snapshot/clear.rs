@@ -4,8 +4,9 @@
 use super::Regions;
 use super::metadata::{DataRange, Metadata};
 use crate::address::{align_down, next_congruent};
-use crate::alloc::vec_of;
+use crate::alloc::{push, vec_of};
 use crate::backing::Backing;
+use crate::caller::Part;
 use crate::error::{Error, Result};
 use crate::proc::{Maps, page_size};
 use crate::region::MemoryRegion;
@@ -32,18 +33,45 @@ pub fn stale(
     Ok(stale)
 }
 
-/// Makes the `stale` parts of `region` read as zeros, and frees their host memory as far as the
-/// backing allows it.
-pub fn clear(region: &MemoryRegion, stale: &[DataRange], maps: &Maps) -> Result<()> {
-    if stale.is_empty() {
-        return Ok(());
+/// What there is to clear of a region: its stale ranges and, where the caller mapped it, what of them
+/// lies in which mapping, as far as that can be told.
+pub struct Clearing<'a> {
+    stale: &'a [DataRange],
+    mapped: Vec<Part>,
+}
+
+impl<'a> Clearing<'a> {
+    /// Finds out what a clearing needs to know, before anything changes.
+    pub fn new(region: &MemoryRegion, stale: &'a [DataRange], maps: &Maps) -> Result<Self> {
+        let mut mapped = Vec::new();
+        for range in stale {
+            let parts = match region.parts_of_caller(range.start, range.end - range.start, maps) {
+                Err(Error::Unsupported(_)) => return Ok(Clearing { stale, mapped: Vec::new() }),
+                parts => parts?,
+            };
+            for part in parts {
+                push(&mut mapped, part)?;
+            }
+        }
+        Ok(Clearing { stale, mapped })
     }
-    if let Backing::CopyOnWrite { .. } = region.backing() {
-        // One mapping instead of one for each part: a process may have only so many. Whatever
-        // the snapshot holds is written anew.
-        return region.remove_in_pieces(0, region.range().size(), maps);
+
+    /// Makes the stale parts of `region` read as zeros, and frees their host memory as far as the
+    /// backing allows it.
+    pub fn run(&self, region: &MemoryRegion, maps: &Maps) -> Result<()> {
+        if self.stale.is_empty() {
+            return Ok(());
+        }
+        if let Backing::CopyOnWrite { .. } = region.backing() {
+            // One mapping instead of one for each part: a process may have only so many. Whatever
+            // the snapshot holds is written anew.
+            return region.remove_in_pieces(0, region.range().size(), maps);
+        }
+        if self.mapped.is_empty() {
+            return self.stale.iter().try_for_each(|part| clear_part(region, *part, maps));
+        }
+        self.mapped.iter().try_for_each(|part| clear_mapped(region, part, maps))
     }
-    stale.iter().try_for_each(|part| clear_part(region, *part, maps))
 }
 
 fn clear_part(region: &MemoryRegion, part: DataRange, maps: &Maps) -> Result<()> {
@@ -51,15 +79,33 @@ fn clear_part(region: &MemoryRegion, part: DataRange, maps: &Maps) -> Result<()>
     // Larger pages that the part covers only partly hold other data too.
     let first = next_congruent(part.start, 0, page).unwrap_or(part.end).min(part.end);
     let last = align_down(part.end, page).max(first);
-    if first < last {
-        match region.remove(first, last - first, maps) {
-            Ok(()) => {}
-            Err(Error::Unsupported(_)) => zero(region, first, last),
-            Err(error) => return Err(error),
-        }
+    if first < last && region.remove(first, last - first, maps).is_err() {
+        // Whatever kept the kernel from it, zeros can be written.
+        zero(region, first, last);
     }
     zero(region, part.start, first);
     zero(region, last, part.end);
+    Ok(())
+}
+
+/// As [`clear_part`], of one of the caller's mappings.
+fn clear_mapped(region: &MemoryRegion, part: &Part, maps: &Maps) -> Result<()> {
+    let host = region.host() as u64;
+    let (start, end) = (part.start - host, part.end - host);
+    let (first, last) = part.whole_pages();
+    let (first, last) = (first - host, last - host);
+    let left = match region.remove_part_of_caller(part, maps) {
+        Ok(()) => [(start, first), (last, end)],
+        Err(error) if !part.is_writable() => return Err(error),
+        Err(_) => [(start, end), (end, end)],
+    };
+    for (start, end) in left.into_iter().filter(|(start, end)| start < end) {
+        if part.is_huge() {
+            // One that cannot be had is an error here, and SIGBUS below.
+            region.prefault(start, end - start)?;
+        }
+        zero(region, start, end);
+    }
     Ok(())
 }
 

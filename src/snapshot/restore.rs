@@ -8,10 +8,11 @@
 
 use super::batch::{self, Steps};
 use super::claimed::{Claimed, Work};
+use super::clear::{self, Clearing};
 use super::data::{DataFile, read_chunks};
 use super::image::Image;
 use super::metadata::{Chunk, DataRange, Layout, Metadata};
-use super::{Progress, Regions, clear, extents, memory_size, parse, stat};
+use super::{Progress, Regions, extents, memory_size, parse, stat};
 use crate::alloc::vec_of;
 use crate::error::{Error, Result};
 use crate::file::{self, Read, read_some};
@@ -180,7 +181,7 @@ impl Restore {
                 let maps = Maps::default();
                 for (region, was_tainted) in self.regions.iter().zip(were_tainted) {
                     let whole = [DataRange { start: 0, end: region.range().size() }];
-                    clear::clear(region, &whole, &maps)?;
+                    Clearing::new(region, &whole, &maps)?.run(region, &maps)?;
                     region.set_tainted(was_tainted);
                 }
                 return Err(before_any_was_moved(error));
@@ -225,10 +226,14 @@ impl Restore {
     /// Makes holes where the snapshot has nothing: now rather than at the end, so that old and new
     /// data need not fit at once.
     fn begin(&self, stale: &[Vec<DataRange>]) -> Result<()> {
-        self.set_tainted(true);
-        let mut parts = self.regions.iter().zip(stale);
         let maps = Maps::default();
-        parts.try_for_each(|(region, parts)| clear::clear(region, parts, &maps))
+        let mut clearings = vec_of(stale.len())?;
+        for (region, stale) in self.regions.iter().zip(stale) {
+            clearings.push(Clearing::new(region, stale, &maps)?);
+        }
+        self.set_tainted(true);
+        let mut all = self.regions.iter().zip(&clearings);
+        all.try_for_each(|(region, clearing)| clearing.run(region, &maps))
     }
 
     /// Tells of these regions, whatever becomes of the memory meanwhile.
