@@ -1897,7 +1897,10 @@ bool guestmem_slice_store_u64_fn(struct guestmem_slice s,
 /** Use transparent huge pages (MADV_HUGEPAGE), where the system's settings obey such advice. */
 #define GUESTMEM_POLICY_USE_HUGEPAGES 1
 
-/** Keep pages in memory once they are touched (mlock2 with MLOCK_ONFAULT). */
+/**
+ * Keep pages in memory once they are touched (mlock2 with MLOCK_ONFAULT). The kernel passes no lock on
+ * to a forked child: there it is not in force until the child asks for it.
+ */
 #define GUESTMEM_POLICY_LOCK_GUEST_MEMORY 2
 
 /**
@@ -1931,11 +1934,13 @@ bool guestmem_slice_store_u64_fn(struct guestmem_slice s,
  * @retval GUESTMEM_E_READ_ONLY        the region is read-only.
  * @retval GUESTMEM_E_UNSUPPORTED      the kernel offers no way, and nothing has changed: caller's
  *   memory that is a private mapping of a file, or shared and locked without its fd; a file that
- *   cannot have holes or is sealed against writing (F_SEAL_WRITE, F_SEAL_FUTURE_WRITE).
+ *   cannot have holes or is sealed against writing (F_SEAL_WRITE, F_SEAL_FUTURE_WRITE); caller's
+ *   memory that maps several files, where the kernel does not tell of two of them beforehand.
  * @retval GUESTMEM_E_NO_MEMORY        the kernel lacked memory for it. Of a copy-on-write region the
  *   range is replaced, for which as many host addresses again are needed for a moment.
  * @retval GUESTMEM_E_TOO_LARGE        caller's memory: no descriptor was free to look at it.
- * @retval GUESTMEM_E_OS               a system call failed. Pages under
+ * @retval GUESTMEM_E_OS               a system call failed; of caller's memory of several mappings
+ *   some may have been given back. Pages under
  *   GUESTMEM_POLICY_LOCK_GUEST_MEMORY are not locked any more if RLIMIT_MEMLOCK was lowered since.
  */
 int guestmem_remove_range(const struct guestmem *mem,
@@ -1944,8 +1949,8 @@ int guestmem_remove_range(const struct guestmem *mem,
 
 /**
  * Puts policies in force beside those that are; there is no taking back. Each is applied to all
- * regions or to none: one that the kernel refuses, or would silently ignore, is rolled back,
- * while the others stay. Any thread.
+ * regions or to none: one that the kernel refuses, or would silently ignore, is rolled back, where it
+ * was not in force before by whoever's doing, while the others stay. Any thread.
  *
  * @param mem     a memory.
  * @param policy  GUESTMEM_POLICY_* bits; 0 changes nothing.
@@ -1957,10 +1962,11 @@ int guestmem_remove_range(const struct guestmem *mem,
  *   ignored it.
  * @retval GUESTMEM_E_NO_MEMORY         no host memory to find out about one; the same holds.
  */
-int guestmem_set_memory_policy(struct guestmem *mem, uint64_t policy);
+int guestmem_set_memory_policy(struct guestmem *mem,
+                               uint64_t policy);
 
 /**
- * Tells which policies are in force. Any thread.
+ * Tells which policies are in force in this process. Any thread.
  *
  * @param mem  a memory.
  * @return GUESTMEM_POLICY_* bits; 0 for a bad handle.

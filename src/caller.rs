@@ -175,19 +175,6 @@ pub fn check_file(area: &Area, fd: RawFd, begin: u64, host: u64) -> Result<()> {
     Ok(())
 }
 
-/// True when `areas`, which are in order, cover the whole of `start..start + len`.
-pub fn covered(areas: &[(u64, u64)], start: u64, len: u64) -> bool {
-    let (mut reached, end) = (start, start + len);
-    let from = areas.partition_point(|(_, last)| *last <= start);
-    for (first, last) in &areas[from..] {
-        if *first > reached || reached >= end {
-            break;
-        }
-        reached = *last;
-    }
-    reached >= end
-}
-
 /// What kind of memory it is, where it is all mapped and of one kind.
 pub fn kind(start: u64, len: u64, maps: &Maps) -> Result<Option<MemoryKind>> {
     let areas = match maps.at(start, len) {

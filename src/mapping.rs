@@ -7,10 +7,11 @@ mod replace;
 use crate::address::{align_down, fits, next_congruent};
 use crate::error::{Error, Result, errno};
 use crate::parallel;
-use crate::proc;
 use crate::proc::page_size;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use process::Here;
 
 /// Where a mapping is to lie: at a host address that agrees with `residue` modulo `align`.
 #[derive(Clone, Copy, Debug)]
@@ -138,23 +139,17 @@ impl Mapping {
         }
     }
 
-    /// Takes an advice back. What the kernel refuses here changes nothing for the caller.
-    pub fn take_back(&self, advice: Advice) {
-        // There is only the opposite advice. Where huge pages come unasked it would forbid them.
-        if advice == Advice::HugePages && proc::unasked_huge_pages() == Ok(true) {
-            return;
-        }
-        let (host, size) = (self.host.cast(), self.size);
-        // SAFETY: each call only changes flags of a mapping that lives as long as `self`.
-        let result = unsafe {
-            match advice {
-                Advice::HugePages => libc::madvise(host, size, libc::MADV_NOHUGEPAGE),
-                Advice::DontFork => libc::madvise(host, size, libc::MADV_DOFORK),
-                Advice::Mergeable => libc::madvise(host, size, libc::MADV_UNMERGEABLE),
-                Advice::Lock => libc::munlock(host, size),
+    /// Takes an advice back from a part. What the kernel refuses here changes nothing for the caller.
+    pub fn take_back(&self, advice: Advice, offset: u64, len: u64) {
+        let result = match advice {
+            Advice::HugePages => self.advise(offset, len, libc::MADV_NOHUGEPAGE, "MADV_NOHUGEPAGE"),
+            Advice::DontFork => self.advise(offset, len, libc::MADV_DOFORK, "MADV_DOFORK"),
+            Advice::Mergeable => {
+                self.advise(offset, len, libc::MADV_UNMERGEABLE, "MADV_UNMERGEABLE")
             }
+            Advice::Lock => self.unlock(offset, len),
         };
-        if advice == Advice::DontFork && result == 0 {
+        if advice == Advice::DontFork && result.is_ok() {
             self.kept_by.store(0, Ordering::Relaxed);
         }
     }

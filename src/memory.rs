@@ -6,6 +6,7 @@ use crate::alloc::vec_of;
 use crate::backing::{Backing, BackingFile};
 use crate::error::{About, Error, Result};
 use crate::handle::{Pool, Pooled, Ref};
+use crate::mapping::Here;
 use crate::policy;
 use crate::proc::Maps;
 use crate::published::Published;
@@ -24,7 +25,9 @@ pub struct GuestMemory {
     table: Published<Table>,
     /// How often the regions have changed.
     generation: AtomicU64,
+    /// Those in force but for the lock, which is not passed on to children.
     policy: AtomicU64,
+    locked: Here,
     /// Locked only by what changes the memory's make-up or asks for all of it, never by access.
     state: Mutex<State>,
 }
@@ -96,6 +99,7 @@ impl GuestMemory {
             table: Published::nothing(),
             generation: AtomicU64::new(0),
             policy: AtomicU64::new(0),
+            locked: Here::nowhere(),
             state: Mutex::new(State { regions: Vec::new(), tables: Vec::new(), changes: 0 }),
         };
         let mut state = memory.lock();
@@ -267,13 +271,15 @@ impl GuestMemory {
     pub fn add_policy(&self, wanted: u64) -> Result<()> {
         let state = self.lock();
         let (took_effect, result) = policy::apply(&state.regions, wanted & !self.policy());
-        self.policy.fetch_or(took_effect, Ordering::Release);
-        result
+        let is_locked = took_effect & policy::LOCK_GUEST_MEMORY != 0;
+        self.policy.fetch_or(took_effect & !policy::LOCK_GUEST_MEMORY, Ordering::Release);
+        if is_locked { result.and(self.locked.say()) } else { result }
     }
 
-    /// The policies in force.
+    /// The policies in force in this process.
     pub fn policy(&self) -> u64 {
-        self.policy.load(Ordering::Acquire)
+        let inherited = self.policy.load(Ordering::Acquire);
+        if self.locked.holds() { inherited | policy::LOCK_GUEST_MEMORY } else { inherited }
     }
 
     /// True after a restore into a region of it failed half way.

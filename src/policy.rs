@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Memory policy: what the kernel is asked to do with all regions of a memory.
 
-use crate::alloc::vec_of;
+use crate::alloc::push;
 use crate::backing::Backing;
 use crate::caller;
 use crate::error::{Error, Result};
 use crate::handle::Ref;
 use crate::mapping::Advice;
-use crate::proc::{self, Maps, MemoryKind, page_size};
+use crate::proc::huge_pages::{self, Asked};
+use crate::proc::{self, Flagged, Maps, MemoryKind, page_size};
 use crate::region::MemoryRegion;
+use std::cell::OnceCell;
 use std::sync::{Mutex, PoisonError};
 
 /// Back regions with transparent huge pages.
@@ -46,9 +48,13 @@ pub fn apply(regions: &[Ref<MemoryRegion>], wanted: u64) -> (u64, Result<()>) {
         if wanted & bit == 0 {
             continue;
         }
-        match apply_to_all(regions, advice, policy) {
+        let mut given = Vec::new();
+        match give(regions, advice, policy, &mut given) {
             Ok(()) => took_effect |= bit,
-            Err(error) => result = result.and(Err(error)),
+            Err(error) => {
+                given.iter().for_each(Given::take_back);
+                result = result.and(Err(error));
+            }
         }
     }
     (took_effect, result)
@@ -57,24 +63,52 @@ pub fn apply(regions: &[Ref<MemoryRegion>], wanted: u64) -> (u64, Result<()>) {
 /// Applies all wanted policies to a region, or none.
 pub fn extend_to(region: &Ref<MemoryRegion>, wanted: u64) -> Result<()> {
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = ADVICE.map(|(_, advice, _)| region.has(advice));
+    let mut given = Vec::new();
     for (bit, advice, policy) in ADVICE {
         if wanted & bit == 0 {
             continue;
         }
-        if let Err(error) = apply_to_all(std::slice::from_ref(region), advice, policy) {
-            for ((_, advice, _), had_it) in ADVICE.into_iter().zip(before) {
-                if region.has(advice) && !had_it {
-                    region.take_back(advice);
-                }
-            }
+        if let Err(error) = give(std::slice::from_ref(region), advice, policy, &mut given) {
+            given.iter().for_each(Given::take_back);
             return Err(error);
         }
     }
     Ok(())
 }
 
-fn apply_to_all(regions: &[Ref<MemoryRegion>], advice: Advice, policy: &'static str) -> Result<()> {
+/// Advice that this call has given to a region.
+struct Given<'a> {
+    region: &'a MemoryRegion,
+    advice: Advice,
+    stretches: Vec<Stretch>,
+}
+
+/// A part of a region that had not been given an advice before.
+struct Stretch {
+    offset: u64,
+    len: u64,
+    /// It had the opposite one.
+    opposite: bool,
+}
+
+impl Given<'_> {
+    fn take_back(&self) {
+        // There is only the opposite advice, which is too much where huge pages come unasked.
+        let unasked = self.advice == Advice::HugePages && comes_unasked(self.region) != Ok(false);
+        let is_taken_back = |part: &&Stretch| !unasked || part.opposite;
+        let parts = self.stretches.iter().filter(is_taken_back).map(|part| (part.offset, part.len));
+        self.region.take_back(self.advice, parts);
+    }
+}
+
+/// Gives an advice to all regions that do not have it. What was given is added to `given`, also when
+/// that was not all.
+fn give<'a>(
+    regions: &'a [Ref<MemoryRegion>],
+    advice: Advice,
+    policy: &'static str,
+    given: &mut Vec<Given<'a>>,
+) -> Result<()> {
     let refused = |errno| Error::Policy { policy, errno };
     // What cannot be asked for want of memory is no refusal.
     let unknown = |error: Error| match error {
@@ -82,26 +116,83 @@ fn apply_to_all(regions: &[Ref<MemoryRegion>], advice: Advice, policy: &'static 
         error => refused(error.os_errno()),
     };
     // The kernel says yes to some advice that it then ignores: ask before anything changes.
-    let maps = Maps::default();
+    let system = System::default();
     for region in regions {
-        if is_ignored(region, advice, &maps).map_err(unknown)? {
+        if is_ignored(region, advice, &system).map_err(unknown)? {
             return Err(refused(0));
         }
     }
-    let callers_own = callers_own(regions, advice).map_err(unknown)?;
-    let mut given = vec_of(regions.len())?;
+    let before = flags_before(regions, advice).map_err(unknown)?;
+    given.try_reserve(regions.len()).map_err(|_| Error::NoMemory("a list"))?;
     for region in regions {
         // Regions are shared between memories: what another has put in force stays in force.
-        if region.has(advice) || is_given(region, advice) || is_within(region, &callers_own) {
+        if region.has(advice) || is_given(region, advice) {
             continue;
         }
-        given.push(region);
-        if let Err(error) = region.apply(advice) {
-            given.iter().for_each(|region| region.take_back(advice));
-            return Err(refused(error.os_errno()));
+        let stretches = stretches(region, before.as_deref())?;
+        if stretches.is_empty() && is_of_caller(region) {
+            continue;
         }
+        let new = Given { region, advice, stretches };
+        let parts = new.stretches.iter().map(|part| (part.offset, part.len));
+        let applied = region.apply(advice, parts);
+        given.push(new);
+        applied.map_err(|error| refused(error.os_errno()))?;
     }
     Ok(())
+}
+
+/// Which mappings have the advice, or the opposite one, before it is given: None where nobody but the
+/// library can have given it. It is not to be rolled back there.
+fn flags_before(regions: &[Ref<MemoryRegion>], advice: Advice) -> Result<Option<Vec<Flagged>>> {
+    let (flag, opposite) = match advice {
+        Advice::HugePages => ("hg", "nh"),
+        Advice::Lock => ("lo", ""),
+        Advice::DontFork => ("dc", ""),
+        Advice::Mergeable => ("mg", ""),
+    };
+    // All memory of a program may be locked (mlockall(2)).
+    let is_locked = |region: &MemoryRegion| {
+        advice == Advice::Lock
+            && !region.has(advice)
+            && proc::is_locked(region.host() as u64, region.range().size())
+    };
+    if regions.iter().any(|region| is_of_caller(region) || is_locked(region)) {
+        return proc::flags_of_areas(flag, opposite).map(Some);
+    }
+    Ok(None)
+}
+
+/// The parts of a region that do not have the advice.
+fn stretches(region: &MemoryRegion, before: Option<&[Flagged]>) -> Result<Vec<Stretch>> {
+    let (start, size) = (region.host() as u64, region.range().size());
+    let mut found = Vec::new();
+    let Some(areas) = before else {
+        push(&mut found, Stretch { offset: 0, len: size, opposite: false })?;
+        return Ok(found);
+    };
+    // What is not mapped is left to the kernel to refuse.
+    let mut reached = start;
+    let from = areas.partition_point(|area| area.end <= start);
+    for area in areas[from..].iter().take_while(|area| area.start < start + size) {
+        let (first, end) = (area.start.max(start), area.end.min(start + size));
+        if first > reached {
+            push(
+                &mut found,
+                Stretch { offset: reached - start, len: first - reached, opposite: false },
+            )?;
+        }
+        if !area.has_flag {
+            let (offset, len, opposite) = (first - start, end - first, area.has_other);
+            push(&mut found, Stretch { offset, len, opposite })?;
+        }
+        reached = end;
+    }
+    if reached < start + size {
+        let (offset, len) = (reached - start, start + size - reached);
+        push(&mut found, Stretch { offset, len, opposite: false })?;
+    }
+    Ok(found)
 }
 
 /// True when a region is by its nature what the advice asks for.
@@ -109,51 +200,74 @@ fn is_given(region: &MemoryRegion, advice: Advice) -> bool {
     advice == Advice::HugePages && region.page_size() > page_size()
 }
 
-/// Where the caller gave the advice itself, if it has memory of its own here: it is not to be rolled
-/// back.
-fn callers_own(regions: &[Ref<MemoryRegion>], advice: Advice) -> Result<Vec<(u64, u64)>> {
-    if !regions.iter().any(|region| is_of_caller(region)) {
-        return Ok(Vec::new());
-    }
-    proc::flagged_areas(match advice {
-        Advice::HugePages => "hg",
-        Advice::Lock => "lo",
-        Advice::DontFork => "dc",
-        Advice::Mergeable => "mg",
-    })
-}
-
 fn is_of_caller(region: &MemoryRegion) -> bool {
     matches!(region.backing(), Backing::Caller { .. })
 }
 
-fn is_within(region: &MemoryRegion, areas: &[(u64, u64)]) -> bool {
-    let (start, size) = (region.host() as u64, region.range().size());
-    is_of_caller(region) && caller::covered(areas, start, size)
+/// What is asked once for all regions.
+#[derive(Default)]
+struct System {
+    maps: Maps,
+    shared_huge_pages: OnceCell<bool>,
+    private_huge_pages: OnceCell<bool>,
+}
+
+fn once(known: &OnceCell<bool>, ask: impl FnOnce(Asked) -> Result<bool>) -> Result<bool> {
+    match known.get() {
+        Some(known) => Ok(*known),
+        None => ask(Asked::ByAdvice).map(|answer| *known.get_or_init(|| answer)),
+    }
 }
 
 /// True when the kernel would accept the advice for this region and do nothing (madvise(2)).
-fn is_ignored(region: &MemoryRegion, advice: Advice, maps: &Maps) -> Result<bool> {
+fn is_ignored(region: &MemoryRegion, advice: Advice, system: &System) -> Result<bool> {
     match advice {
-        Advice::HugePages => Ok(!is_given(region, advice) && !gets_huge_pages(region, maps)?),
+        Advice::HugePages => Ok(!is_given(region, advice) && !gets_huge_pages(region, system)?),
         Advice::Mergeable => {
-            Ok(matches!(kind_of(region, maps)?, MemoryKind::Shared | MemoryKind::PrivateHuge))
+            let kind = kind_of(region, &system.maps)?;
+            Ok(matches!(kind, MemoryKind::Shared | MemoryKind::PrivateHuge))
         }
         Advice::Lock | Advice::DontFork => Ok(false),
     }
 }
 
-fn gets_huge_pages(region: &MemoryRegion, maps: &Maps) -> Result<bool> {
-    match region.backing() {
+fn gets_huge_pages(region: &MemoryRegion, system: &System) -> Result<bool> {
+    match huge_pages_of(region, &system.maps)? {
+        HugePagesOf::File => Ok(true),
+        HugePagesOf::SharedMemory => once(&system.shared_huge_pages, huge_pages::shared),
+        HugePagesOf::PrivateMemory => once(&system.private_huge_pages, huge_pages::private),
+    }
+}
+
+/// True when a region gets huge pages without advice, if it is not against it.
+fn comes_unasked(region: &MemoryRegion) -> Result<bool> {
+    match huge_pages_of(region, &Maps::default())? {
+        HugePagesOf::SharedMemory => huge_pages::shared(Asked::ByNobody),
+        _ => huge_pages::private(Asked::ByNobody),
+    }
+}
+
+/// Which of the system's settings decides on a region's huge pages.
+enum HugePagesOf {
+    /// Other files than memfds have rules of their own.
+    File,
+    SharedMemory,
+    PrivateMemory,
+}
+
+fn huge_pages_of(region: &MemoryRegion, maps: &Maps) -> Result<HugePagesOf> {
+    Ok(match region.backing() {
         Backing::Shared { file, .. } | Backing::Caller { file: Some(file), .. } => {
-            // Other files have rules of their own.
-            Ok(!proc::is_memfd(file.fd())? || proc::memfd_huge_pages()?)
+            match proc::is_memfd(file.fd())? {
+                true => HugePagesOf::SharedMemory,
+                false => HugePagesOf::File,
+            }
         }
         Backing::Caller { file: None, .. } if kind_of(region, maps)? == MemoryKind::Shared => {
-            proc::memfd_huge_pages()
+            HugePagesOf::SharedMemory
         }
-        _ => proc::private_huge_pages(),
-    }
+        _ => HugePagesOf::PrivateMemory,
+    })
 }
 
 fn kind_of(region: &MemoryRegion, maps: &Maps) -> Result<MemoryKind> {
@@ -193,11 +307,12 @@ mod tests {
                     region.remove(0, page, &Maps::default()).unwrap();
                 });
                 both.wait();
-                region.apply(Advice::DontFork).unwrap();
+                region.apply(Advice::DontFork, [(0, 2 * page)].into_iter()).unwrap();
             });
             let kept = proc::flagged_areas("dc").unwrap();
-            assert!(caller::covered(&kept, start, 2 * page));
-            region.take_back(Advice::DontFork);
+            let is_kept = |at: u64| kept.iter().any(|&(first, end)| first <= at && at < end);
+            assert!(is_kept(start) && is_kept(start + page));
+            region.take_back(Advice::DontFork, [(0, 2 * page)].into_iter());
         }
     }
 }

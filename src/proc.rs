@@ -10,6 +10,7 @@ use crate::file::{self, Outcome};
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
+pub mod huge_pages;
 mod maps;
 mod query;
 
@@ -114,6 +115,33 @@ pub fn flagged_areas(wanted: &str) -> Result<Vec<(u64, u64)>> {
     Ok(found)
 }
 
+/// A mapping, and whether it has two flags.
+#[derive(Clone, Copy, Debug)]
+pub struct Flagged {
+    /// Its first address.
+    pub start: u64,
+    /// The first address past it.
+    pub end: u64,
+    /// It has the one flag.
+    pub has_flag: bool,
+    /// It has the other.
+    pub has_other: bool,
+}
+
+/// All mappings, in order, each with whether it has two flags such as "hg" and "nh".
+pub fn flags_of_areas(flag: &str, other: &str) -> Result<Vec<Flagged>> {
+    let mut found = Vec::new();
+    each_detail(|area, name, value| {
+        if name != "VmFlags" {
+            return Ok(());
+        }
+        let has = |wanted: &str| value.split(' ').any(|flag| flag == wanted);
+        let (start, end) = (area.start, area.end);
+        push(&mut found, Flagged { start, end, has_flag: has(flag), has_other: has(other) })
+    })?;
+    Ok(found)
+}
+
 /// First addresses of all mappings, in order, each with the size in bytes of its pages.
 fn page_sizes() -> Result<Vec<(u64, u64)>> {
     let mut found = Vec::new();
@@ -198,32 +226,6 @@ pub fn is_memfd(fd: RawFd) -> Result<bool> {
         return Err(Error::last_os("readlink"));
     }
     Ok(len == NAME.len() as isize && link == NAME)
-}
-
-const ENABLED: &CStr = c"/sys/kernel/mm/transparent_hugepage/enabled";
-
-/// True when advice to use huge pages is obeyed for private memory.
-pub fn private_huge_pages() -> Result<bool> {
-    Ok(chosen(ENABLED, &["always", "madvise"])? == Some(true))
-}
-
-/// True when private memory gets huge pages without advice.
-pub fn unasked_huge_pages() -> Result<bool> {
-    Ok(chosen(ENABLED, &["always"])? == Some(true))
-}
-
-/// True when advice to use huge pages is obeyed for memfds.
-pub fn memfd_huge_pages() -> Result<bool> {
-    const OBEYED: [&str; 3] = ["always", "within_size", "advise"];
-    let all = c"/sys/kernel/mm/transparent_hugepage/shmem_enabled";
-    let usual = c"/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/shmem_enabled";
-    // Two words overrule the setting of the size; otherwise that may leave it to the one for all.
-    match (chosen(all, &["force"])?, chosen(all, &["deny"])?, chosen(usual, &["inherit"])?) {
-        (Some(true), ..) => Ok(true),
-        (_, Some(true), _) => Ok(false),
-        (_, _, Some(false)) => Ok(chosen(usual, &OBEYED)? == Some(true)),
-        _ => Ok(chosen(all, &OBEYED)? == Some(true)),
-    }
 }
 
 /// Whether the setting that stands in brackets in `path` is one of `words`; None where the kernel has

@@ -7,7 +7,7 @@ use crate::caller::{self, Given, Part};
 use crate::claim::Claim;
 use crate::error::{Error, Result};
 use crate::handle::{Pool, Pooled, Ref};
-use crate::mapping::{Advice, Content, Mapping, Placement};
+use crate::mapping::{Advice, Content, Here, Mapping, Placement};
 use crate::proc::{Maps, page_size};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -145,6 +145,8 @@ pub struct MemoryRegion {
     page_size: u64,
     /// The [`bit`] of each advice in force, so that pages put in later get it too.
     advice: AtomicU32,
+    /// Where it is locked, if it is.
+    locked: Here,
     /// What it holds is neither the old nor the new state: a restore failed half way.
     tainted: AtomicBool,
     /// Snapshots, or a restore, that are at work on it.
@@ -237,6 +239,7 @@ impl MemoryRegion {
             options,
             page_size,
             advice,
+            locked: Here::nowhere(),
             tainted,
             claim,
         })
@@ -352,35 +355,44 @@ impl MemoryRegion {
         }
     }
 
-    /// Gives advice for the whole region.
-    pub fn apply(&self, advice: Advice) -> Result<()> {
+    /// Puts an advice in force, of which parts, offsets and lengths, are yet to be told.
+    pub fn apply(&self, advice: Advice, mut parts: impl Iterator<Item = (u64, u64)>) -> Result<()> {
+        if advice == Advice::Lock {
+            self.locked.say()?;
+        }
         // First, so that pages that are replaced meanwhile get it too.
         self.advice.fetch_or(bit(advice), Ordering::Relaxed);
-        let applied = self.mapping.apply(advice, 0, self.mapping.size());
+        let applied = parts.try_for_each(|(offset, len)| self.mapping.apply(advice, offset, len));
         if applied.is_err() {
             self.advice.fetch_and(!bit(advice), Ordering::Relaxed);
         }
         applied
     }
 
-    /// Takes advice back that `apply` gave.
-    pub fn take_back(&self, advice: Advice) {
+    /// Takes advice back from the parts that `apply` gave it to.
+    pub fn take_back(&self, advice: Advice, parts: impl Iterator<Item = (u64, u64)>) {
         self.advice.fetch_and(!bit(advice), Ordering::Relaxed);
-        self.mapping.take_back(advice);
+        parts.for_each(|(offset, len)| self.mapping.take_back(advice, offset, len));
     }
 
     /// True when `advice` is in force.
     pub fn has(&self, advice: Advice) -> bool {
-        self.advice.load(Ordering::Relaxed) & bit(advice) != 0
+        self.in_force() & bit(advice) != 0
+    }
+
+    /// The bits of the advice in force: locks are not passed on to children.
+    fn in_force(&self) -> u32 {
+        let given = self.advice.load(Ordering::Relaxed);
+        if self.locked.holds() { given } else { given & !bit(Advice::Lock) }
     }
 
     fn replace_with_zeros(&self, offset: u64, len: u64) -> Result<()> {
         loop {
-            let given = self.advice.load(Ordering::Relaxed);
+            let given = self.in_force();
             let in_force = Advice::ALL.into_iter().filter(|&advice| given & bit(advice) != 0);
             self.mapping.replace_with_zeros(offset, len, in_force)?;
             // What another thread has given or taken back meanwhile may have missed the new pages.
-            if self.advice.load(Ordering::Relaxed) == given {
+            if self.in_force() == given {
                 return Ok(());
             }
         }
@@ -432,7 +444,7 @@ mod tests {
             let region = MemoryRegion::new(&options).unwrap();
             for locked in [false, true] {
                 if locked {
-                    region.apply(Advice::Lock).unwrap();
+                    region.apply(Advice::Lock, [(0, 3 * page)].into_iter()).unwrap();
                 }
                 // SAFETY: within the region, which nobody else uses.
                 unsafe {

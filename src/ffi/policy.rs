@@ -8,7 +8,8 @@ use std::ffi::c_int;
 
 /// Use transparent huge pages (MADV_HUGEPAGE), where the system's settings obey such advice.
 pub const GUESTMEM_POLICY_USE_HUGEPAGES: u64 = 1;
-/// Keep pages in memory once they are touched (mlock2 with MLOCK_ONFAULT).
+/// Keep pages in memory once they are touched (mlock2 with MLOCK_ONFAULT). The kernel passes no lock on
+/// to a forked child: there it is not in force until the child asks for it.
 pub const GUESTMEM_POLICY_LOCK_GUEST_MEMORY: u64 = 2;
 /// Let guestmem_remove_range() free pages of locked memory. It always does; asking for it is fine.
 pub const GUESTMEM_POLICY_USE_PUNCHHOLE_LOCKED: u64 = 4;
@@ -42,11 +43,13 @@ const _: () = assert!(
 /// @retval GUESTMEM_E_READ_ONLY        the region is read-only.
 /// @retval GUESTMEM_E_UNSUPPORTED      the kernel offers no way, and nothing has changed: caller's
 ///   memory that is a private mapping of a file, or shared and locked without its fd; a file that
-///   cannot have holes or is sealed against writing (F_SEAL_WRITE, F_SEAL_FUTURE_WRITE).
+///   cannot have holes or is sealed against writing (F_SEAL_WRITE, F_SEAL_FUTURE_WRITE); caller's
+///   memory that maps several files, where the kernel does not tell of two of them beforehand.
 /// @retval GUESTMEM_E_NO_MEMORY        the kernel lacked memory for it. Of a copy-on-write region the
 ///   range is replaced, for which as many host addresses again are needed for a moment.
 /// @retval GUESTMEM_E_TOO_LARGE        caller's memory: no descriptor was free to look at it.
-/// @retval GUESTMEM_E_OS               a system call failed. Pages under
+/// @retval GUESTMEM_E_OS               a system call failed; of caller's memory of several mappings
+///   some may have been given back. Pages under
 ///   GUESTMEM_POLICY_LOCK_GUEST_MEMORY are not locked any more if RLIMIT_MEMLOCK was lowered since.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_remove_range(
@@ -59,8 +62,8 @@ pub unsafe extern "C" fn guestmem_remove_range(
 }
 
 /// Puts policies in force beside those that are; there is no taking back. Each is applied to all
-/// regions or to none: one that the kernel refuses, or would silently ignore, is rolled back,
-/// while the others stay. Any thread.
+/// regions or to none: one that the kernel refuses, or would silently ignore, is rolled back, where it
+/// was not in force before by whoever's doing, while the others stay. Any thread.
 ///
 /// @param mem     a memory.
 /// @param policy  GUESTMEM_POLICY_* bits; 0 changes nothing.
@@ -81,7 +84,7 @@ pub unsafe extern "C" fn guestmem_set_memory_policy(mem: *mut guestmem, policy: 
     })
 }
 
-/// Tells which policies are in force. Any thread.
+/// Tells which policies are in force in this process. Any thread.
 ///
 /// @param mem  a memory.
 /// @return GUESTMEM_POLICY_* bits; 0 for a bad handle.

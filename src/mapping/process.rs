@@ -28,6 +28,29 @@ pub fn identity() -> Result<u64> {
     Ok(first.err().unwrap_or(new))
 }
 
+/// Something that is so in the process that said it, and not in its children.
+#[derive(Debug)]
+pub struct Here(AtomicU64);
+
+impl Here {
+    /// It is so in no process.
+    pub const fn nowhere() -> Self {
+        Here(AtomicU64::new(0))
+    }
+
+    /// From now on it is so in this process.
+    pub fn say(&self) -> Result<()> {
+        self.0.store(identity()?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// True when it is so in this process.
+    pub fn holds(&self) -> bool {
+        let said_by = self.0.load(Ordering::Relaxed);
+        said_by != 0 && identity() == Ok(said_by)
+    }
+}
+
 fn page() -> Result<&'static AtomicU64> {
     let mut page = PAGE.load(Ordering::Acquire);
     if page.is_null() {
