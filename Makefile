@@ -182,7 +182,7 @@ check-abi: $(SHARED)
 AARCH64 := aarch64-unknown-linux-gnu
 QEMU := qemu-aarch64 -L /usr/aarch64-linux-gnu
 QEMU_PROGRAMS := access access_values asking cplusplus creating dlopen edges handles image_roundtrip lessons lessons_host library \
-    lifetime nulls seed_examples slices snapshot structs tearing threads translating \
+    lifetime nulls seed_examples shadow shadow_language slices snapshot structs tearing threads translating writable \
     $(filter-out inline_threads,$(basename $(notdir $(wildcard c_tests/inline*.c c_tests/inline*.cc))))
 
 stage-aarch64 check-aarch64-run: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER := aarch64-linux-gnu-gcc
