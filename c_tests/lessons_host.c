@@ -206,7 +206,7 @@ static void test_crosvm_read_only_regions_refuse(void)
     CHECK_CODE(guestmem_dma_write(world.mem, 0x21ff8, bytes, 16), GUESTMEM_E_READ_ONLY);
     CHECK_CODE(guestmem_read_to_memory(world.mem, 0x20000, zero, 1), GUESTMEM_E_READ_ONLY);
     CHECK_CODE(guestmem_remove_range(world.mem, 0x20000, PAGE), GUESTMEM_E_READ_ONLY);
-    CHECK_CODE(image_restore(world.mem, &image), GUESTMEM_E_READ_ONLY);
+    CHECK_OK(image_restore(world.mem, &image));
     CHECK(world_agrees(&world));
     image_free(&image);
     world_free(&world);

@@ -67,6 +67,8 @@ static const struct {
     CALL(pread64),
     CALL(preadv),
     CALL(prlimit64),
+    CALL(process_vm_readv),
+    CALL(process_vm_writev),
     CALL(pwritev),
     CALL(pwritev2),
     CALL(read),

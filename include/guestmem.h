@@ -2169,7 +2169,7 @@ typedef int64_t (*guestmem_read_fn)(void *user, void *buf, size_t len);
  *   into a region of it has not ended.
  * @retval GUESTMEM_E_IO                writing failed after `completed` bytes, with os_errno: EAGAIN
  *   when a non-blocking descriptor takes no more, EPIPE when a pipe or socket is closed, EFBIG at a
- *   file size limit, EBADF when fd cannot be written.
+ *   file size limit, EBADF when fd cannot be written, EFAULT at a page of memory that cannot be read.
  * @retval GUESTMEM_E_CANCELLED         the progress function asked to stop.
  * @retval GUESTMEM_E_TOO_LARGE         the metadata would exceed 64 MiB, or a limit of the process
  *   was met.
@@ -2201,7 +2201,8 @@ int guestmem_snapshot(const struct guestmem *mem,
  * @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
  * @retval GUESTMEM_E_BUSY              a restore into a region of it has not ended.
  * @retval GUESTMEM_E_IO                write failed after `completed` bytes: os_errno is its errno,
- *   or EIO when it took none or more than there were.
+ *   or EIO when it took none or more than there were, or EFAULT at a page of memory that cannot be
+ *   read.
  * @retval GUESTMEM_E_CANCELLED         the progress function asked to stop.
  * @retval GUESTMEM_E_TOO_LARGE         the metadata would exceed 64 MiB, or a limit of the process
  *   was met.
@@ -2221,14 +2222,16 @@ int guestmem_snapshot_write(const struct guestmem *mem,
  * snapshot does not cover reads as zeros afterwards, its host memory freed where the backing allows
  * that.
  *
- * Metadata, regions and, on a file, length and checksums are checked before the first write, or,
+ * Read-only regions are not written: they have to hold what the snapshot holds for them.
+ *
+ * Metadata, regions and, on a file, length, checksums and read-only regions are checked before the
+ * first write, or,
  * where memory holds nothing yet, it is made empty again: a failure there leaves memory as it was.
- * Each MiB of a stream is checked before it is copied in. A failure after the first write leaves
+ * Each MiB of a stream is checked before it is copied in, or compared. A failure after the first write leaves
  * memory tainted: snapshots of it fail until a restore succeeds. The taint is that of its regions,
  * in whatever memory they are. Any thread.
  *
- * @param mem           a memory without read-only regions. Stop vCPUs and devices for the length of
- *   the call.
+ * @param mem           a memory. Stop vCPUs and devices for the length of the call.
  * @param metadata      the JSON text of the snapshot. May come from anybody.
  * @param metadata_len  its bytes, without a NUL at the end.
  * @param fd            what to read: a file, pipe or socket; sparse: a file.
@@ -2242,12 +2245,13 @@ int guestmem_snapshot_write(const struct guestmem *mem,
  *   64 MiB or nested more than 128 levels deep.
  * @retval GUESTMEM_E_UNSUPPORTED        another format, version, layout or kind of checksum; sparse
  *   data from what is no file; or memory whose missing pages a userfaultfd supplies.
- * @retval GUESTMEM_E_MISMATCH           the snapshot is of other regions.
- * @retval GUESTMEM_E_READ_ONLY          a region is read-only.
+ * @retval GUESTMEM_E_MISMATCH           the snapshot is of other regions, or a read-only region holds
+ *   something else: memory is as it was, unless data for other regions came before that in a stream.
  * @retval GUESTMEM_E_SNAPSHOT_SHORT     the data ends too early.
  * @retval GUESTMEM_E_SNAPSHOT_LONG      the data goes on after its end.
  * @retval GUESTMEM_E_CORRUPT            a checksum does not match.
- * @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno.
+ * @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno; EFAULT
+ *   at a page of memory that cannot be written.
  * @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
  * @retval GUESTMEM_E_BUSY               another restore into a region of it, or a snapshot of one,
  *   has not ended.
@@ -2266,8 +2270,7 @@ int guestmem_restore(const struct guestmem *mem,
  * Brings a snapshot back as guestmem_restore() does, from a function that gives the data. Any
  * thread.
  *
- * @param mem           a memory without read-only regions. Stop vCPUs and devices for the length of
- *   the call.
+ * @param mem           a memory. Stop vCPUs and devices for the length of the call.
  * @param metadata      the JSON text of the snapshot. May come from anybody.
  * @param metadata_len  its bytes, without a NUL at the end.
  * @param read          gives the data. Runs on the calling thread.
@@ -2280,14 +2283,14 @@ int guestmem_restore(const struct guestmem *mem,
  *   or reserved is not 0.
  * @retval GUESTMEM_E_METADATA           as guestmem_restore().
  * @retval GUESTMEM_E_UNSUPPORTED        as guestmem_restore().
- * @retval GUESTMEM_E_MISMATCH           the snapshot is of other regions.
- * @retval GUESTMEM_E_READ_ONLY          a region is read-only.
+ * @retval GUESTMEM_E_MISMATCH           as guestmem_restore().
  * @retval GUESTMEM_E_SNAPSHOT_SHORT     the data ends too early.
  * @retval GUESTMEM_E_SNAPSHOT_LONG      the data goes on after its end; memory is tainted unless
  *   there was no data.
  * @retval GUESTMEM_E_CORRUPT            a checksum does not match.
  * @retval GUESTMEM_E_IO                 read failed after `completed` bytes: os_errno is its errno,
- *   or EIO when it gave more than there was room for.
+ *   or EIO when it gave more than there was room for, or EFAULT at a page of memory that cannot be
+ *   written.
  * @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
  * @retval GUESTMEM_E_BUSY               another restore into a region of it, or a snapshot of one,
  *   has not ended.
@@ -2359,7 +2362,8 @@ struct guestmem_load_options {
  * @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
  * @retval GUESTMEM_E_BUSY              path is a file whose shared mapping is this memory, or may be, as
  *   guestmem_snapshot() says; a restore into a region of it has not ended.
- * @retval GUESTMEM_E_IO                writing or syncing failed, with os_errno.
+ * @retval GUESTMEM_E_IO                writing or syncing failed, with os_errno; EFAULT at a page of
+ *   memory that cannot be read.
  * @retval GUESTMEM_E_CANCELLED         the progress function asked to stop.
  * @retval GUESTMEM_E_TOO_LARGE         the metadata would exceed 64 MiB, or a limit of the process
  *   was met.
@@ -2376,8 +2380,7 @@ int guestmem_save(const struct guestmem *mem,
  * Brings an image file back into a memory with the same regions, as guestmem_restore() does. Any
  * thread.
  *
- * @param mem           a memory without read-only regions. Stop vCPUs and devices for the length of
- *   the call.
+ * @param mem           a memory. Stop vCPUs and devices for the length of the call.
  * @param path          the image.
  * @param options       may be NULL.
  * @param options_size  sizeof *options, or 0 with NULL.
@@ -2387,11 +2390,12 @@ int guestmem_save(const struct guestmem *mem,
  *   is not 0.
  * @retval GUESTMEM_E_METADATA           path is no image, or a damaged one.
  * @retval GUESTMEM_E_UNSUPPORTED        as guestmem_restore().
- * @retval GUESTMEM_E_MISMATCH           the image is of other regions.
- * @retval GUESTMEM_E_READ_ONLY          a region is read-only.
+ * @retval GUESTMEM_E_MISMATCH           the image is of other regions, or a read-only region holds
+ *   something else; memory is as it was.
  * @retval GUESTMEM_E_CORRUPT            a checksum does not match.
  * @retval GUESTMEM_E_SNAPSHOT_SHORT     the file was shortened while it was read.
- * @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno.
+ * @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno; EFAULT
+ *   at a page of memory that cannot be written.
  * @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
  * @retval GUESTMEM_E_BUSY               another restore into a region of it, or a snapshot of one,
  *   has not ended.

@@ -93,6 +93,14 @@ impl Error {
         Error::Io { errno, completed: 0 }
     }
 
+    /// A read, write or the like that failed after so many bytes; other failures stay as they are.
+    pub fn after(self, completed: u64) -> Self {
+        match self {
+            Error::Io { errno, .. } => Error::Io { errno, completed },
+            other => other,
+        }
+    }
+
     /// A limit of the library.
     pub const fn too_large(why: &'static str) -> Self {
         Error::TooLarge { why, errno: 0 }

@@ -66,7 +66,8 @@ unsafe impl Plain for guestmem_load_options {}
 /// @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
 /// @retval GUESTMEM_E_BUSY              path is a file whose shared mapping is this memory, or may be, as
 ///   guestmem_snapshot() says; a restore into a region of it has not ended.
-/// @retval GUESTMEM_E_IO                writing or syncing failed, with os_errno.
+/// @retval GUESTMEM_E_IO                writing or syncing failed, with os_errno; EFAULT at a page of
+///   memory that cannot be read.
 /// @retval GUESTMEM_E_CANCELLED         the progress function asked to stop.
 /// @retval GUESTMEM_E_TOO_LARGE         the metadata would exceed 64 MiB, or a limit of the process
 ///   was met.
@@ -94,8 +95,7 @@ pub unsafe extern "C" fn guestmem_save(
 /// Brings an image file back into a memory with the same regions, as guestmem_restore() does. Any
 /// thread.
 ///
-/// @param mem           a memory without read-only regions. Stop vCPUs and devices for the length of
-///   the call.
+/// @param mem           a memory. Stop vCPUs and devices for the length of the call.
 /// @param path          the image.
 /// @param options       may be NULL.
 /// @param options_size  sizeof *options, or 0 with NULL.
@@ -105,11 +105,12 @@ pub unsafe extern "C" fn guestmem_save(
 ///   is not 0.
 /// @retval GUESTMEM_E_METADATA           path is no image, or a damaged one.
 /// @retval GUESTMEM_E_UNSUPPORTED        as guestmem_restore().
-/// @retval GUESTMEM_E_MISMATCH           the image is of other regions.
-/// @retval GUESTMEM_E_READ_ONLY          a region is read-only.
+/// @retval GUESTMEM_E_MISMATCH           the image is of other regions, or a read-only region holds
+///   something else; memory is as it was.
 /// @retval GUESTMEM_E_CORRUPT            a checksum does not match.
 /// @retval GUESTMEM_E_SNAPSHOT_SHORT     the file was shortened while it was read.
-/// @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno.
+/// @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno; EFAULT
+///   at a page of memory that cannot be written.
 /// @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
 /// @retval GUESTMEM_E_BUSY               another restore into a region of it, or a snapshot of one,
 ///   has not ended.

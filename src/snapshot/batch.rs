@@ -2,7 +2,8 @@
 //! Sharing the chunks of a snapshot out among threads.
 
 use super::Progress;
-use super::checksum::chunk_buffer;
+use super::bounce::Bounce;
+use super::copies::Copies;
 use super::metadata::{CHUNK_SIZE, Chunks, Metadata};
 use crate::error::{Error, Result};
 use crate::parallel;
@@ -113,8 +114,13 @@ impl<'a> Shared<'a> {
     }
 
     /// Takes batches until there are none. `after` is told how many bytes all threads have done.
-    fn work(&self, work: Work, after: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
-        let mut buffer = chunk_buffer().inspect_err(|_| self.stop())?;
+    fn work<B>(
+        &self,
+        buffer: Result<B>,
+        work: Work<B>,
+        after: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<()> {
+        let mut buffer = buffer.inspect_err(|_| self.stop())?;
         while let Some(batch) = self.take() {
             let (first, size) = (batch.first, batch.size as u64);
             if let Err(error) = work(batch, &mut buffer) {
@@ -128,16 +134,21 @@ impl<'a> Shared<'a> {
     }
 }
 
-/// What is done with a batch: it gets private memory of [`CHUNK_SIZE`] bytes.
-pub type Work<'a> = &'a (dyn Fn(Batch, &mut [u8]) -> Result<()> + Sync);
+/// What is done with a batch: it gets private memory of [`CHUNK_SIZE`] bytes, of one kind or another.
+pub type Work<'a, B> = &'a (dyn Fn(Batch, &mut B) -> Result<()> + Sync);
 
 /// Does `work` with all data of a snapshot, on as many threads. Their order is any; of several
 /// failures that which comes first in the data counts. `progress` runs on the calling thread.
-pub fn each(metadata: &Metadata, threads: usize, work: Work, progress: Progress) -> Result<()> {
+pub fn each(
+    metadata: &Metadata,
+    threads: usize,
+    work: Work<Bounce>,
+    progress: Progress,
+) -> Result<()> {
     let mut steps = Steps::new(metadata.data_size(), progress);
     let shared = Shared::new(metadata);
-    let beside = |_| shared.work(work, &mut |_| Ok(()));
-    let mut own = || shared.work(work, &mut |done| steps.reach(done));
+    let beside = |_| shared.work(Bounce::new(), work, &mut |_| Ok(()));
+    let mut own = || shared.work(Bounce::new(), work, &mut |done| steps.reach(done));
     parallel::run_beside(threads - 1, &beside, &mut own)?;
     shared.result()?;
     steps.end()
@@ -147,14 +158,14 @@ pub fn each(metadata: &Metadata, threads: usize, work: Work, progress: Progress)
 pub fn each_beside(
     metadata: &Metadata,
     threads: usize,
-    work: Work,
+    work: Work<Copies>,
     first: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
     let shared = Shared::new(metadata);
-    let beside = |_| shared.work(work, &mut |_| Ok(()));
+    let beside = |_| shared.work(Copies::new(), work, &mut |_| Ok(()));
     let mut own = || {
         first().inspect_err(|_| shared.stop())?;
-        shared.work(work, &mut |_| Ok(()))
+        shared.work(Copies::new(), work, &mut |_| Ok(()))
     };
     parallel::run_beside(threads - 1, &beside, &mut own)?;
     shared.result()
@@ -201,8 +212,8 @@ mod tests {
         let metadata = sample(true);
         for threads in 1..5 {
             let seen = Mutex::new(Vec::new());
-            let work = |batch: Batch, buffer: &mut [u8]| {
-                assert!(batch.size <= buffer.len());
+            let work = |batch: Batch, _: &mut Bounce| {
+                assert!(batch.size <= Bounce::SIZE);
                 assert_eq!(batch.chunks.clone().map(|chunk| chunk.len).sum::<usize>(), batch.size);
                 let mut seen = seen.lock().unwrap();
                 seen.extend(batch.chunks.enumerate().map(|(at, chunk)| (batch.first + at, chunk)));
@@ -226,7 +237,7 @@ mod tests {
     #[test]
     fn the_failure_that_comes_first_in_the_data_counts() {
         let metadata = sample(true);
-        let work = |batch: Batch, _: &mut [u8]| match batch.first {
+        let work = |batch: Batch, _: &mut Bounce| match batch.first {
             0 => Ok(()),
             first => Err(Error::Corrupt { completed: first as u64 }),
         };
@@ -242,7 +253,7 @@ mod tests {
             }
             assert!(calls <= 1);
         }
-        let all_fine = |_: Batch, _: &mut [u8]| Ok(());
+        let all_fine = |_: Batch, _: &mut Bounce| Ok(());
         let cancelled = each(&metadata, 2, &all_fine, &mut |_, _| Err(Error::Cancelled));
         assert_eq!(cancelled, Err(Error::Cancelled));
     }

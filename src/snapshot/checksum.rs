@@ -5,11 +5,9 @@
 //! is always that of a private copy. The very same copy is put into guest memory, or given to a
 //! function; what is written straight from guest memory while that changes is found damaged.
 
-use super::fold::Piece;
 use super::metadata::CHUNK_SIZE;
 use crate::alloc::zeros;
 use crate::error::Result;
-use crate::region::MemoryRegion;
 
 /// Takes bytes: how many of them, at least one, or an errno.
 pub type Write<'a> = &'a mut dyn FnMut(&[u8]) -> std::result::Result<usize, i32>;
@@ -17,26 +15,6 @@ pub type Write<'a> = &'a mut dyn FnMut(&[u8]) -> std::result::Result<usize, i32>
 /// The checksum of `bytes`.
 pub fn checksum(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes)
-}
-
-/// The checksum of a chunk in guest memory, which is cut into `pieces`. Guest memory may change
-/// while it is looked at, so every byte is copied to the `buffer` once.
-pub fn checksum_of_guest(
-    region: &MemoryRegion,
-    pieces: impl Iterator<Item = Piece>,
-    buffer: &mut [u8],
-) -> u32 {
-    // So much stays in the nearest cache.
-    const AT_ONCE: usize = 16 << 10;
-    let mut sum = 0;
-    for piece in pieces {
-        for start in (piece.range.start..piece.range.end).step_by(AT_ONCE) {
-            let part = &mut buffer[..AT_ONCE.min((piece.range.end - start) as usize)];
-            piece.copy_out(region, start, part);
-            sum = crc32c::crc32c_append(sum, part);
-        }
-    }
-    sum
 }
 
 /// Private memory for one chunk, or for several small ones.

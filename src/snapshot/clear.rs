@@ -2,7 +2,10 @@
 //! Making holes again: what live memory holds where a snapshot has nothing.
 
 use super::Regions;
+use super::bounce::{self, Bounce};
+use super::copies::{Copies, is_zero, steps};
 use super::metadata::{DataRange, Metadata};
+use super::put::Present;
 use crate::address::{align_down, next_congruent};
 use crate::alloc::{push, vec_of};
 use crate::backing::Backing;
@@ -10,24 +13,23 @@ use crate::caller::Part;
 use crate::error::{Error, Result};
 use crate::proc::{Maps, page_size};
 use crate::region::MemoryRegion;
-use crate::volatile;
 
 /// For each region the parts that may hold data, as `present` tells, although `metadata`, which was
 /// found to be of these regions, tells of none there.
 pub fn stale(
     regions: Regions,
     metadata: &Metadata,
-    present: Vec<Result<Vec<DataRange>>>,
+    present: &Present,
 ) -> Result<Vec<Vec<DataRange>>> {
     let mut stale = vec_of(regions.len())?;
     for ((region, record), present) in regions.iter().zip(&metadata.regions).zip(present) {
         let covered = metadata.ranges_of(record);
         let whole = [DataRange { start: 0, end: region.range().size() }];
         stale.push(match present {
-            Ok(present) => subtract(&present, covered)?,
+            Ok(present) => subtract(present, covered)?,
             // Nobody knows, so all of it may.
             Err(Error::Unsupported(_)) => subtract(&whole, covered)?,
-            Err(error) => return Err(error),
+            Err(error) => return Err(*error),
         });
     }
     Ok(stale)
@@ -81,11 +83,10 @@ fn clear_part(region: &MemoryRegion, part: DataRange, maps: &Maps) -> Result<()>
     let last = align_down(part.end, page).max(first);
     if first < last && region.remove(first, last - first, maps).is_err() {
         // Whatever kept the kernel from it, zeros can be written.
-        zero(region, first, last);
+        zero(region, first, last)?;
     }
-    zero(region, part.start, first);
-    zero(region, last, part.end);
-    Ok(())
+    zero(region, part.start, first)?;
+    zero(region, last, part.end)
 }
 
 /// As [`clear_part`], of one of the caller's mappings.
@@ -104,24 +105,26 @@ fn clear_mapped(region: &MemoryRegion, part: &Part, maps: &Maps) -> Result<()> {
             // One that cannot be had is an error here, and SIGBUS below.
             region.prefault(start, end - start)?;
         }
-        zero(region, start, end);
+        zero(region, start, end)?;
     }
     Ok(())
 }
 
 /// Writes zeros to the pages that hold anything else.
-fn zero(region: &MemoryRegion, start: u64, end: u64) {
-    let page = page_size();
-    for offset in (start..end).step_by(page as usize) {
-        // SAFETY: within the region, whose mapping lives as long as it and is not read-only.
-        unsafe {
-            let host = region.host().add(offset as usize);
-            let len = page.min(end - offset) as usize;
-            if !volatile::is_zero(host, len) {
-                volatile::fill(host, 0, len);
-            }
+fn zero(region: &MemoryRegion, start: u64, end: u64) -> Result<()> {
+    if start == end {
+        return Ok(());
+    }
+    let (mut copies, zeros, page) = (Copies::new()?, Bounce::new()?, page_size() as usize);
+    for step in steps(DataRange { start, end }) {
+        let copy = copies.of_range(region, step)?;
+        for (index, held) in copy.chunks(page).enumerate().filter(|(_, held)| !is_zero(held)) {
+            let host = region.host().wrapping_add(step.start as usize + index * page);
+            // SAFETY: within the region, whose mapping lives as long as it.
+            unsafe { bounce::Part::new(&zeros, 0, held.len()).give(host)? };
         }
     }
+    Ok(())
 }
 
 /// What is left of `present` without `covered`; both are ascending and disjoint.

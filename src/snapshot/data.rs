@@ -4,7 +4,9 @@
 
 use super::Progress;
 use super::batch::{self, Batch};
-use super::checksum::{checksum, chunk_buffer};
+use super::bounce::{Bounce, Part};
+use super::checksum::checksum;
+use super::direct;
 use super::metadata::{Chunk, Metadata};
 use crate::error::{Error, Result};
 use crate::file::{Read, fill, pread_all};
@@ -19,20 +21,27 @@ pub struct DataFile<'a> {
     pub start: u64,
     /// What the data is.
     pub metadata: &'a Metadata,
+    /// Size of the blocks in which it has to be read.
+    block: Option<u64>,
 }
 
-impl DataFile<'_> {
+impl<'a> DataFile<'a> {
+    /// The data that `metadata` tells of, from `start` on.
+    pub fn new(fd: RawFd, start: u64, metadata: &'a Metadata) -> Result<Self> {
+        Ok(DataFile { fd, start, metadata, block: direct::block(fd)? })
+    }
+
     /// Gives every chunk to `each` once its checksum is found right, on as many threads.
     pub fn read(
         &self,
         threads: usize,
-        each: &(dyn Fn(Chunk, &[u8]) -> Result<()> + Sync),
+        each: &(dyn Fn(Chunk, Part) -> Result<()> + Sync),
         progress: Progress,
     ) -> Result<()> {
-        let work = |batch: Batch, buffer: &mut [u8]| {
-            let bytes = &mut buffer[..batch.size];
+        let work = |batch: Batch, bounce: &mut Bounce| {
+            let bytes = &mut bounce.bytes_mut()[..batch.size];
             let (got, failure) = self.fill(batch.chunks.clone(), bytes);
-            check(self.metadata, batch, &bytes[..got], failure, each)
+            check(self.metadata, batch, Part::new(bounce, 0, got), failure, each)
         };
         batch::each(self.metadata, threads, &work, progress)
     }
@@ -54,7 +63,11 @@ impl DataFile<'_> {
                 size += next.len;
             }
             let at = self.start + first.position;
-            let (read, failure) = pread_all(self.fd, &mut buffer[got..got + size], at);
+            let to = &mut buffer[got..got + size];
+            let (read, failure) = match self.block {
+                None => pread_all(self.fd, to, at),
+                Some(block) => direct::pread_all(self.fd, to, at, block),
+            };
             got += read;
             if read < size {
                 return (got, failure);
@@ -72,10 +85,10 @@ impl DataFile<'_> {
 pub fn read_chunks(
     metadata: &Metadata,
     read: Read,
-    mut each: impl FnMut(Chunk, &[u8]) -> Result<()>,
+    mut each: impl FnMut(Chunk, Part) -> Result<()>,
     mut after: impl FnMut(u64) -> Result<()>,
 ) -> Result<()> {
-    let mut buffer = chunk_buffer()?;
+    let mut bounce = Bounce::new()?;
     let (mut chunks, mut taken) = (metadata.chunks(), 0);
     loop {
         let batch = Batch::take_from(&mut chunks, taken);
@@ -83,25 +96,26 @@ pub fn read_chunks(
             return Ok(());
         }
         taken += batch.count;
-        let (got, failure) = fill(read, &mut buffer[..batch.size]);
-        check(metadata, batch, &buffer[..got], failure, &mut each)?;
+        let (got, failure) = fill(read, &mut bounce.bytes_mut()[..batch.size]);
+        check(metadata, batch, Part::new(&bounce, 0, got), failure, &mut each)?;
         after(chunks.done())?;
     }
 }
 
-/// Gives the chunks in `bytes` away, which end too early with a `failure` or at the data's end.
+/// Gives the chunks in `read` away, which end too early with a `failure` or at the data's end.
 fn check(
     metadata: &Metadata,
     batch: Batch,
-    bytes: &[u8],
+    read: Part,
     failure: Option<i32>,
-    mut each: impl FnMut(Chunk, &[u8]) -> Result<()>,
+    mut each: impl FnMut(Chunk, Part) -> Result<()>,
 ) -> Result<()> {
     let sums = metadata.checksums.as_deref();
     let mut sums = sums.map(|sums| sums[batch.first..].iter());
-    let mut rest = bytes;
+    let (bytes, mut rest) = (read.bytes(), read.bytes());
     for chunk in batch.chunks {
-        let done = batch.before + (bytes.len() - rest.len()) as u64;
+        let at = bytes.len() - rest.len();
+        let done = batch.before + at as u64;
         let Some((own, behind)) = rest.split_at_checked(chunk.len) else {
             let completed = done + rest.len() as u64;
             return Err(match failure {
@@ -114,7 +128,7 @@ fn check(
         {
             return Err(Error::Corrupt { completed: done });
         }
-        each(chunk, own)?;
+        each(chunk, read.part(at, chunk.len)).map_err(|error| error.after(done))?;
         rest = behind;
     }
     Ok(())
@@ -146,9 +160,9 @@ mod tests {
             rest = &rest[count..];
             Ok(count)
         };
-        let each = |chunk: Chunk, bytes: &[u8]| {
-            assert_eq!(chunk.len, bytes.len());
-            seen.extend_from_slice(bytes);
+        let each = |chunk: Chunk, part: Part| {
+            assert_eq!(chunk.len, part.bytes().len());
+            seen.extend_from_slice(part.bytes());
             Ok(())
         };
         let after = |done| {

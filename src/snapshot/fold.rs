@@ -5,8 +5,6 @@
 use super::metadata::{Chunk, DataRange, Metadata, range_text};
 use crate::alloc::vec_of;
 use crate::error::{Error, Result};
-use crate::region::MemoryRegion;
-use crate::volatile;
 
 /// Bytes of text that everything outside the regions takes at the most.
 const FRAME_TEXT: u64 = 256;
@@ -29,20 +27,6 @@ pub struct Piece {
     pub range: DataRange,
     /// It is zeros, whatever the region holds there.
     pub is_hole: bool,
-}
-
-impl Piece {
-    /// Copies what it has from `start` in the region on, no more than it has: zeros if it is a hole.
-    pub fn copy_out(self, region: &MemoryRegion, start: u64, to: &mut [u8]) {
-        if self.is_hole {
-            return to.fill(0);
-        }
-        // SAFETY: the piece lies within the region, whose mapping lives as long as it.
-        unsafe {
-            let from = region.host().add(start as usize);
-            volatile::copy_from_guest(to.as_mut_ptr(), from, to.len());
-        }
-    }
 }
 
 /// Cuts a chunk at the `holes` that were folded.

@@ -3,7 +3,8 @@
 //! mappings. Checksums are made on other threads meanwhile.
 
 use super::batch::{self, Batch, Steps};
-use super::checksum::checksum_of_guest;
+use super::checksum::checksum;
+use super::copies::Copies;
 use super::fold::{Hole, pieces};
 use super::metadata::{Layout, Metadata};
 use super::{Progress, Regions};
@@ -53,11 +54,12 @@ pub fn write(
     let count = metadata.chunk_count() as usize;
     let mut sums: Vec<AtomicU32> = vec_of(count)?;
     sums.resize_with(count, AtomicU32::default);
-    let sum = |batch: Batch, buffer: &mut [u8]| {
-        let own = &sums[batch.first..];
-        for (chunk, slot) in batch.chunks.zip(own) {
-            let sum = checksum_of_guest(&regions[chunk.region], pieces(holes, chunk), buffer);
-            slot.store(sum, Ordering::Relaxed);
+    let sum = |batch: Batch, copies: &mut Copies| {
+        let mut rest = copies.of_chunks(regions, holes, batch.chunks.clone())?;
+        for (chunk, slot) in batch.chunks.zip(&sums[batch.first..]) {
+            let (own, behind) = rest.split_at(chunk.len);
+            slot.store(checksum(own), Ordering::Relaxed);
+            rest = behind;
         }
         Ok(())
     };

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! New memory of an image file: read, or mapped copy-on-write.
 
+use super::bounce::Part;
 use super::data::DataFile;
 use super::image::Image;
 use super::metadata::{Chunk, Metadata};
-use super::restore::put;
+use super::put::Place;
 use super::{Progress, batch, holes};
 use crate::address::{align_down, next_congruent};
 use crate::alloc::vec_of;
@@ -38,7 +39,7 @@ pub fn load(path: &CStr, options: LoadOptions, progress: Progress) -> Result<Ref
     if metadata.regions.iter().any(|region| (region.guest_base | region.size) % page != 0) {
         return Err(Error::Unsupported("an image of a system with smaller pages"));
     }
-    let data = DataFile { fd: fd.as_raw_fd(), start: 0, metadata: &metadata };
+    let data = DataFile::new(fd.as_raw_fd(), 0, &metadata)?;
     let threads = batch::threads(options.threads, metadata.data_size());
     if !options.map {
         return read(&data, threads, progress);
@@ -60,7 +61,8 @@ fn read(data: &DataFile, threads: usize, progress: Progress) -> Result<Ref<Guest
     let mem = GuestMemory::new(&options)?;
     let regions = mem.regions()?;
     // Nobody else has seen this memory yet, so it needs no check before the first write.
-    let put = |chunk: Chunk, bytes: &[u8]| put(&regions, chunk, bytes);
+    let place = Place::empty(&regions);
+    let put = |chunk: Chunk, part: Part| place.put(chunk, part);
     data.read(threads, &put, progress)?;
     Ok(mem)
 }

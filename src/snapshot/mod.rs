@@ -9,16 +9,20 @@
 //! - [`batch`]: sharing the data out among threads.
 //! - [`packed`], [`gather`]: giving the data to a function, and to a descriptor.
 //! - [`output`], `busy`: files as they are to be written, and those that are not.
-//! - [`data`]: reading the data of a file or stream against them.
-//! - [`restore`], [`clear`]: putting data back, and holes where there is none.
+//! - [`bounce`], [`copies`]: bytes from and to guest memory, by way of private memory.
+//! - [`data`], `direct`: reading the data of a file or stream against them.
+//! - [`restore`], [`put`], [`clear`]: putting data back, and holes where there is none.
 //! - [`image`], [`save`], [`replace`], [`load`], [`holes`]: image files.
 
 pub mod batch;
+pub mod bounce;
 mod busy;
 pub mod checksum;
 mod claimed;
 pub mod clear;
+pub mod copies;
 pub mod data;
+mod direct;
 pub mod extents;
 pub mod fold;
 pub mod gather;
@@ -30,6 +34,7 @@ pub mod metadata;
 pub mod output;
 pub mod packed;
 pub mod parse;
+pub mod put;
 pub mod replace;
 pub mod restore;
 pub mod save;

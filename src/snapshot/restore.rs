@@ -7,12 +7,14 @@
 //! write to the last the memory is tainted.
 
 use super::batch::{self, Steps};
+use super::bounce::Part;
 use super::claimed::{Claimed, Work};
 use super::clear::{self, Clearing};
 use super::data::{DataFile, read_chunks};
 use super::image::Image;
 use super::metadata::{Chunk, DataRange, Layout, Metadata};
-use super::{Progress, Regions, extents, memory_size, parse, stat};
+use super::put::{Place, Present, check_zeros};
+use super::{Progress, extents, memory_size, parse, stat};
 use crate::alloc::vec_of;
 use crate::error::{Error, Result};
 use crate::file::{self, Read, read_some};
@@ -20,7 +22,6 @@ use crate::handle::Ref;
 use crate::memory::GuestMemory;
 use crate::proc::Maps;
 use crate::region::{MemoryRegion, Source};
-use crate::volatile;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -78,19 +79,6 @@ pub fn restore_file(
     Restore::new(mem, metadata)?.read_file(fd.as_raw_fd(), 0, options, progress)
 }
 
-/// Puts a chunk of data in its place in `regions`.
-pub fn put(regions: Regions, chunk: Chunk, bytes: &[u8]) -> Result<()> {
-    let region = &regions[chunk.region];
-    region.prefault(chunk.offset, bytes.len() as u64)?;
-    // SAFETY: the chunk lies within the region, which is of the size that the metadata was checked
-    // against, and is not read-only.
-    unsafe {
-        let to = region.host().add(chunk.offset as usize);
-        volatile::copy_to_guest(to, bytes.as_ptr(), bytes.len());
-    }
-    Ok(())
-}
-
 /// A restore whose metadata was checked.
 struct Restore {
     regions: Claimed,
@@ -101,9 +89,6 @@ impl Restore {
     fn new(mem: &GuestMemory, metadata: Metadata) -> Result<Self> {
         let regions = mem.regions()?;
         check_match(&metadata, &regions)?;
-        if regions.iter().any(|region| region.is_read_only()) {
-            return Err(Error::ReadOnly);
-        }
         Ok(Restore { regions: Claimed::new(regions, Work::Restore)?, metadata })
     }
 
@@ -142,44 +127,51 @@ impl Restore {
         progress: Progress,
     ) -> Result<()> {
         let present = self.present(options.threads)?;
-        let data = DataFile { fd, start, metadata: &self.metadata };
+        let stale = self.stale(&present)?;
+        let data = DataFile::new(fd, start, &self.metadata)?;
         let threads = batch::threads(options.threads, self.metadata.data_size());
-        let regions = &self.regions;
-        let put = |chunk: Chunk, bytes: &[u8]| put(regions, chunk, bytes);
+        let place = Place::new(&self.regions, &present);
+        let put = |chunk: Chunk, part: Part| place.put(chunk, part);
         let mut put_all = || data.read(threads, &put, &mut *progress);
         if self.is_empty(&present) {
             return self.fill_empty(&mut put_all);
         }
-        if self.metadata.checksums.is_some() {
-            data.verify(threads, &mut |_, _| Ok(())).map_err(before_any_was_moved)?;
+        if self.metadata.checksums.is_some() || self.writable().count() < self.regions.len() {
+            let compare = |chunk: Chunk, part: Part| place.compare(chunk, part);
+            data.read(threads, &compare, &mut |_, _| Ok(())).map_err(before_any_was_moved)?;
         }
-        self.begin(&self.stale(present)?)?;
+        self.begin(&stale)?;
         put_all()?;
         self.set_tainted(false);
         Ok(())
     }
 
-    /// True for memory that holds nothing, as that of a new machine, and has no pages set aside for it
-    /// that would be lost by making it empty again.
-    fn is_empty(&self, present: &[Result<Vec<DataRange>>]) -> bool {
-        let is_plain = |region: &Ref<MemoryRegion>| {
-            matches!(region.options().source, Source::Memfd | Source::Private)
-        };
-        self.regions.iter().all(is_plain)
-            && present.iter().all(|parts| parts.as_ref().is_ok_and(Vec::is_empty))
+    /// The regions that may be written. All others only have to hold the same.
+    fn writable(&self) -> impl Iterator<Item = &Ref<MemoryRegion>> {
+        self.regions.iter().filter(|region| !region.is_read_only())
+    }
+
+    /// True when all memory that may be written holds nothing, as that of a new machine, and has no
+    /// pages set aside for it that would be lost by making it empty again.
+    fn is_empty(&self, present: &Present) -> bool {
+        self.regions.iter().zip(present).all(|(region, parts)| {
+            region.is_read_only()
+                || matches!(region.options().source, Source::Memfd | Source::Private)
+                    && parts.as_ref().is_ok_and(Vec::is_empty)
+        })
     }
 
     /// Puts data into empty memory, so that it need not be read twice.
     fn fill_empty(&self, put_all: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         let mut were_tainted = vec_of(self.regions.len())?;
-        were_tainted.extend(self.regions.iter().map(|region| region.is_tainted()));
+        were_tainted.extend(self.writable().map(|region| region.is_tainted()));
         self.set_tainted(true);
         match put_all() {
             Ok(()) => self.set_tainted(false),
             Err(Error::Cancelled) => return Err(Error::Cancelled),
             Err(error) => {
                 let maps = Maps::default();
-                for (region, was_tainted) in self.regions.iter().zip(were_tainted) {
+                for (region, was_tainted) in self.writable().zip(were_tainted) {
                     let whole = [DataRange { start: 0, end: region.range().size() }];
                     Clearing::new(region, &whole, &maps)?.run(region, &maps)?;
                     region.set_tainted(was_tainted);
@@ -196,15 +188,18 @@ impl Restore {
         if self.metadata.layout == Layout::Sparse {
             return Err(Error::Unsupported("sparse data can only be read from a file"));
         }
-        let stale = self.stale(self.present(options.threads)?)?;
+        let present = self.present(options.threads)?;
+        let stale = self.stale(&present)?;
+        let place = Place::new(&self.regions, &present);
         let total = self.metadata.data_size();
         let mut steps = Steps::new(total, progress);
         let mut begun = false;
-        let each = |chunk: Chunk, bytes: &[u8]| {
-            if !std::mem::replace(&mut begun, true) {
+        let each = |chunk: Chunk, part: Part| {
+            let is_written = !self.regions[chunk.region].is_read_only();
+            if is_written && !std::mem::replace(&mut begun, true) {
                 self.begin(&stale)?;
             }
-            put(&self.regions, chunk, bytes)
+            place.put(chunk, part)
         };
         read_chunks(&self.metadata, read, each, |done| steps.reach(done))?;
         if !options.more_follows {
@@ -229,27 +224,32 @@ impl Restore {
         let maps = Maps::default();
         let mut clearings = vec_of(stale.len())?;
         for (region, stale) in self.regions.iter().zip(stale) {
-            clearings.push(Clearing::new(region, stale, &maps)?);
+            if !region.is_read_only() {
+                clearings.push(Clearing::new(region, stale, &maps)?);
+            }
         }
         self.set_tainted(true);
-        let mut all = self.regions.iter().zip(&clearings);
+        let mut all = self.writable().zip(&clearings);
         all.try_for_each(|(region, clearing)| clearing.run(region, &maps))
     }
 
     /// Tells of these regions, whatever becomes of the memory meanwhile.
     fn set_tainted(&self, tainted: bool) {
-        self.regions.iter().for_each(|region| region.set_tainted(tainted));
+        self.writable().for_each(|region| region.set_tainted(tainted));
     }
 
     /// For each region the parts that may hold anything, where that can be told.
-    fn present(&self, threads: u32) -> Result<Vec<Result<Vec<DataRange>>>> {
+    fn present(&self, threads: u32) -> Result<Present> {
         let threads = batch::threads(threads, memory_size(&self.regions));
         extents::find_pages(&self.regions, threads)
     }
 
-    /// For each region the parts that are to become holes.
-    fn stale(&self, present: Vec<Result<Vec<DataRange>>>) -> Result<Vec<Vec<DataRange>>> {
-        clear::stale(&self.regions, &self.metadata, present)
+    /// For each region the parts that are to become holes, and are in those that may only be read.
+    fn stale(&self, present: &Present) -> Result<Vec<Vec<DataRange>>> {
+        let stale = clear::stale(&self.regions, &self.metadata, present)?;
+        let mut parts = self.regions.iter().zip(&stale);
+        parts.try_for_each(|(region, parts)| check_zeros(region, parts))?;
+        Ok(stale)
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Leaving out pages that are there but hold only zeros.
 
+use super::copies::{Copies, is_zero, steps};
 use super::extents::Found;
 use super::metadata::DataRange;
 use crate::address::align_down;
@@ -10,8 +11,10 @@ use crate::handle::Ref;
 use crate::parallel;
 use crate::proc::page_size;
 use crate::region::MemoryRegion;
-use crate::volatile;
 use std::ops::Range;
+
+/// Bytes at the beginning of a page that are looked at first.
+const BEGIN: usize = 64;
 
 /// A range, and the index of its region.
 type Part = (usize, DataRange);
@@ -73,18 +76,32 @@ fn share_size(total: u64, threads: usize) -> u64 {
 /// The pages of `parts` that hold anything but zeros.
 fn keep(regions: &[Ref<MemoryRegion>], parts: &[Part]) -> Result<Vec<Part>> {
     let page = page_size();
+    let mut copies = Copies::new()?;
     let mut kept: Vec<Part> = Vec::new();
     for &(index, range) in parts {
-        for start in (range.start..range.end).step_by(page as usize) {
-            let host = regions[index].host().wrapping_add(start as usize);
-            // SAFETY: within the region, whose mapping lives as long as it.
-            if unsafe { volatile::is_zero(host, page as usize) } {
-                continue;
+        for step in steps(range) {
+            let starts = || (step.start..step.end).step_by(page as usize);
+            // Hardly any page of data begins with zeros: the rest need not be looked at.
+            copies.begin();
+            for start in starts() {
+                copies.add(&regions[index], DataRange { start, end: start + BEGIN as u64 })?;
             }
-            let end = start + page;
-            match kept.last_mut() {
-                Some((last, range)) if *last == index && range.end == start => range.end = end,
-                _ => push(&mut kept, (index, DataRange { start, end }))?,
+            let mut unclear = vec_of(step.size().div_ceil(page) as usize)?;
+            unclear.extend(copies.finish()?.chunks(BEGIN).map(is_zero));
+            copies.begin();
+            for (start, _) in starts().zip(&unclear).filter(|(_, unclear)| **unclear) {
+                copies.add(&regions[index], DataRange { start, end: start + page })?;
+            }
+            let mut wholes = copies.finish()?.chunks(page as usize);
+            for (start, unclear) in starts().zip(unclear) {
+                if unclear && wholes.next().is_some_and(is_zero) {
+                    continue;
+                }
+                let end = start + page;
+                match kept.last_mut() {
+                    Some((last, range)) if *last == index && range.end == start => range.end = end,
+                    _ => push(&mut kept, (index, DataRange { start, end }))?,
+                }
             }
         }
     }
@@ -97,6 +114,7 @@ mod tests {
     use super::*;
     use crate::proc::Maps;
     use crate::region::RegionOptions;
+    use crate::volatile;
 
     /// A region of `pages`, each with the byte that `byte` gives for it.
     fn region(pages: u64, byte: impl Fn(u64) -> u8) -> Ref<MemoryRegion> {

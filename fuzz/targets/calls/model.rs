@@ -288,7 +288,8 @@ impl Map {
     }
 
     pub fn set_tainted(&self, is_tainted: Option<bool>) {
-        self.0.iter().for_each(|region| region.is_tainted.set(is_tainted));
+        let written = self.0.iter().filter(|region| !region.is_read_only());
+        written.for_each(|region| region.is_tainted.set(is_tainted));
     }
 
     pub fn sort(&mut self) {

@@ -164,6 +164,9 @@ impl World<'_> {
         };
         let is_long =
             taken.data.len() as u64 > snapshot.extent().expect("a right one") && options.flags == 0;
+        let good = snapshot.contents(&taken.data);
+        let mut read_only = map.0.iter().zip(&good).filter(|(region, _)| region.is_read_only());
+        let differs = read_only.any(|(region, good)| region.bytes() != *good);
         let right = match () {
             _ if progress.has_stopped() => Codes::of(GUESTMEM_E_CANCELLED),
             _ if source.has_failed() => {
@@ -171,8 +174,12 @@ impl World<'_> {
             }
             _ => late_code(&snapshot, &taken.data, is_long),
         };
+        let right = match differs {
+            true if right == Codes::OK => Codes::of(GUESTMEM_E_MISMATCH),
+            true => right.or(GUESTMEM_E_MISMATCH),
+            false => right,
+        };
         assert!(right.has(code), "restore_read: {code}, not one of {right:?}");
-        let good = snapshot.contents(&taken.data);
         if is_ok {
             assert!(progress.has_ended());
             map.0.iter().zip(&good).for_each(|(region, bytes)| region.set_bytes(0, bytes));
@@ -191,7 +198,7 @@ impl World<'_> {
             _ => map
                 .0
                 .iter()
-                .filter(|region| region.is_tainted.get() != Some(true))
+                .filter(|region| !region.is_read_only() && region.is_tainted.get() != Some(true))
                 .for_each(|region| region.is_tainted.set(None)),
         }
     }
@@ -229,7 +236,6 @@ fn early_code(map: &Map, snapshot: Option<&Snapshot>) -> Codes {
     let is_same = map.0.iter().map(|region| (region.start, region.size)).eq(snapshot.map());
     match () {
         _ if !is_same => Codes::of(GUESTMEM_E_MISMATCH),
-        _ if map.0.iter().any(|region| region.is_read_only()) => Codes::of(GUESTMEM_E_READ_ONLY),
         _ => LATE.with(Codes::OK),
     }
 }
