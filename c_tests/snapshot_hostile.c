@@ -268,7 +268,7 @@ static void test_checksum_lists(void)
 
 static void test_missing_text(void)
 {
-    CHECK_CODE(guestmem_restore(mem, NULL, 0, good.fd, NULL, 0), GUESTMEM_E_METADATA);
+    CHECK_CODE(guestmem_restore(mem, NULL, 0, good.fd, NULL, 0), GUESTMEM_E_INVALID_ARGUMENT);
     CHECK_CODE(guestmem_restore(mem, NULL, 10, good.fd, NULL, 0), GUESTMEM_E_INVALID_ARGUMENT);
     CHECK_CODE(guestmem_restore(mem, good.metadata, 0, good.fd, NULL, 0), GUESTMEM_E_METADATA);
     CHECK(memory_is(mem, before));
