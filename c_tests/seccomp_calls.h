@@ -84,6 +84,7 @@ static const struct {
     CALL(set_robust_list),
     CALL(tgkill),
     CALL(unlinkat),
+    CALL(userfaultfd),
     CALL(write),
     CALL(writev),
 #ifdef SYS_readlink

@@ -16,8 +16,9 @@
 //! - [`volatile`]: the only code that touches guest bytes.
 //! - [`address`]: the only arithmetic that could wrap.
 //! - [`handle`]: counted objects in type-stable memory, which C handles point to.
-//! - [`mod@file`], [`proc`], [`same_file`], [`signals`], [`parallel`]: what open files and the system
-//!   tell, which file a mapping is of, signals kept from the embedder, short-lived threads.
+//! - [`mod@file`], [`proc`], [`same_file`], [`userfault`], [`signals`], [`parallel`]: what open files and
+//!   the system tell, which file a mapping is of, who supplies missing pages, signals kept from the
+//!   embedder, short-lived threads.
 //! - [`alloc`], [`error`]: growth that may fail, and what can go wrong.
 //!
 //! `include/guestmem_inline.h` does in C what [`table`] and [`volatile`] do for single values, on the
@@ -49,4 +50,5 @@ pub mod same_file;
 pub mod signals;
 pub mod snapshot;
 pub mod table;
+pub mod userfault;
 pub mod volatile;

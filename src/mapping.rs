@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! One mapping with its guard pages: creation, advice, locking, removal of pages.
 
+mod guard;
 pub mod process;
 mod replace;
 
@@ -69,6 +70,8 @@ pub struct Mapping {
     size: usize,
     /// What `drop` unmaps, guard pages included; nothing for the caller's memory.
     reserved: Option<(*mut u8, usize)>,
+    /// No userfaultfd can be registered over the guard pages.
+    is_guarded: bool,
     protection: i32,
     /// The process whose children do not get it; 0 while they do.
     kept_by: AtomicU64,
@@ -83,12 +86,13 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps `content` at a fitting place between inaccessible guard pages.
     pub fn new(content: Content, size: u64, read_only: bool, place: Placement) -> Result<Self> {
-        let (base, reserved, host) = reserve(size, place)?;
+        let (base, reserved, host, is_guarded) = reserve(size, place)?;
         // From here on `drop` gives the reservation back, whatever happens.
         let mapping = Mapping {
             host: host as *mut u8,
             size: size as usize,
             reserved: Some((base as *mut u8, reserved)),
+            is_guarded,
             protection: protection(read_only),
             kept_by: AtomicU64::new(0),
         };
@@ -99,12 +103,18 @@ impl Mapping {
     /// The caller's memory, which stays the caller's to unmap.
     pub fn of_caller(host: *mut u8, size: u64, read_only: bool) -> Self {
         let (size, protection, kept_by) = (size as usize, protection(read_only), AtomicU64::new(0));
-        Mapping { host, size, reserved: None, protection, kept_by }
+        Mapping { host, size, reserved: None, is_guarded: false, protection, kept_by }
     }
 
     /// The first byte.
     pub fn host(&self) -> *mut u8 {
         self.host
+    }
+
+    /// The end of the guard page behind it, over which no userfaultfd can be registered; None where
+    /// there is no such page.
+    pub fn guarded_end(&self) -> Option<u64> {
+        self.is_guarded.then_some(self.host as u64 + self.size() + page_size())
     }
 
     /// Bytes, guard pages not counted.
@@ -325,17 +335,19 @@ fn map_anywhere(size: usize, protection: i32) -> Result<*mut u8> {
 }
 
 /// Reserves inaccessible addresses for `size` bytes at a fitting place, with a guard page before
-/// and behind. Gives the reservation's start and length and the place.
-fn reserve(size: u64, place: Placement) -> Result<(u64, usize, u64)> {
+/// and behind. Gives the reservation's start and length, the place, and whether a userfaultfd is kept
+/// from the guard pages.
+fn reserve(size: u64, place: Placement) -> Result<(u64, usize, u64, bool)> {
     let page = page_size();
     let too_large = Error::too_large("the region is larger than the host's address space");
     let slack = place.align.max(page) - page;
     let length = size.checked_add(slack).and_then(|sum| sum.checked_add(2 * page));
     let length = length.filter(|&length| length <= isize::MAX as u64).ok_or(too_large)?;
-    let base = map_anywhere(length as usize, libc::PROT_NONE)? as u64;
+    let (base, is_guarded) = guard::reserve(length as usize)?;
+    let base = base as u64;
     let host =
         next_congruent(base + page, place.residue, place.align.max(page)).ok_or(too_large)?;
-    Ok((base, length as usize, host))
+    Ok((base, length as usize, host, is_guarded))
 }
 
 #[cfg(test)]

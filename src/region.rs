@@ -255,6 +255,11 @@ impl MemoryRegion {
         self.mapping.host()
     }
 
+    /// As [`Mapping::guarded_end`].
+    pub fn guarded_end(&self) -> Option<u64> {
+        self.mapping.guarded_end()
+    }
+
     /// What its bytes live in.
     pub fn backing(&self) -> &Backing {
         &self.backing

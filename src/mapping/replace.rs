@@ -49,7 +49,8 @@ impl Mapping {
     /// Zeros by themselves, to be put into another mapping.
     fn unguarded_zeros(size: usize, protection: i32) -> Result<Self> {
         let (host, kept_by) = (map_anywhere(size, protection)?, AtomicU64::new(0));
-        let zeros = Mapping { host, size, reserved: Some((host, size)), protection, kept_by };
+        let (reserved, is_guarded) = (Some((host, size)), false);
+        let zeros = Mapping { host, size, reserved, is_guarded, protection, kept_by };
         zeros.dont_dump(0, zeros.size())?;
         Ok(zeros)
     }

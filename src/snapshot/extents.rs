@@ -13,6 +13,7 @@
 //! - Files of huge pages say that all is data: `huge` reads what the page tables do not show,
 //!   which allocates nothing.
 //!
+//! `unfetched` refuses memory whose missing pages are somebody's to supply: they look like holes.
 //! `pieces` tells what kind of memory lies where, `files` what there is to know of a file.
 
 mod files;
@@ -21,15 +22,15 @@ mod pieces;
 mod ranges;
 mod scan;
 mod seek;
+mod unfetched;
 
 use super::memory_size;
 use super::metadata::DataRange;
 use crate::address::align_down;
 use crate::alloc::{push, vec_of};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::handle::Ref;
 use crate::parallel;
-use crate::proc;
 use crate::region::MemoryRegion;
 use files::File;
 use pieces::{FilePart, Piece, Pieces};
@@ -72,32 +73,20 @@ fn find_all(
     threads: usize,
 ) -> Result<Vec<Result<Vec<DataRange>>>> {
     let map = PageMap::open();
+    if unfetched::none_is(regions) {
+        return look(&map, regions, extent, threads);
+    }
     if threads < 2 {
-        refuse_unfetched(regions)?;
+        unfetched::refuse(regions)?;
         return look(&map, regions, extent, 1);
     }
     // The one takes about as long as the other.
     let mut found = Vec::new();
-    parallel::run_beside(1, &|_| refuse_unfetched(regions), &mut || {
+    parallel::run_beside(1, &|_| unfetched::refuse(regions), &mut || {
         found = look(&map, regions, extent, threads - 1)?;
         Ok(())
     })?;
     Ok(found)
-}
-
-/// Refuses memory of which parts are supplied on their first use: what is missing looks like a
-/// hole.
-fn refuse_unfetched(regions: &[Ref<MemoryRegion>]) -> Result<()> {
-    let areas = proc::needed(proc::flagged_areas("um"))?;
-    for region in regions {
-        let start = region.host() as u64;
-        // They are in order.
-        let next = areas.partition_point(|&(_, end)| end <= start);
-        if areas.get(next).is_some_and(|&(first, _)| first < start + region.range().size()) {
-            return Err(Error::Unsupported("a userfaultfd may have pages that are missing here"));
-        }
-    }
-    Ok(())
 }
 
 /// The data or pages of each region.

@@ -7,6 +7,7 @@ mod sharing;
 
 use super::files::{Keeping, Way};
 use super::*;
+use crate::error::Error;
 use crate::proc::{Maps, page_size};
 use crate::region::{CallerMemory, RegionOptions, Source};
 use crate::volatile;
