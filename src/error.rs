@@ -4,6 +4,9 @@
 //! An [`Error`] is plain data, made where the failure happens and formatted only when somebody
 //! asks. Its texts say *why*; the headline of each code stands in `ffi/status.rs`.
 
+mod last;
+
+pub use last::{last, set_last};
 use std::cell::Cell;
 
 /// Every way in which a call can fail.
@@ -153,24 +156,8 @@ pub struct Failure {
     pub range: Option<(u64, u64)>,
 }
 
-thread_local! {
-    // Const and without a destructor: reading it can neither allocate nor run after the thread's
-    // other locals are gone, and a plugin host may unload us while threads live.
-    static LAST: Cell<Option<Failure>> = const { Cell::new(None) };
-}
-
 /// The guest range that work is about, kept up to date by the work itself.
 pub type About = Cell<Option<(u64, u64)>>;
-
-/// Records `failure` as the thread's last.
-pub fn set_last(failure: Failure) {
-    LAST.set(Some(failure));
-}
-
-/// The thread's last failure.
-pub fn last() -> Option<Failure> {
-    LAST.get()
-}
 
 #[cfg(test)]
 mod tests {
@@ -183,12 +170,5 @@ mod tests {
         assert!(matches!(limit, Error::TooLarge { .. }));
         assert_eq!(limit.os_errno(), libc::EMFILE);
         assert_eq!(Error::from_os("mmap", libc::EPERM).os_errno(), libc::EPERM);
-    }
-
-    #[test]
-    fn the_last_failure_is_the_threads_own() {
-        set_last(Failure { error: Error::Overlap, range: Some((1, 2)) });
-        std::thread::spawn(|| assert!(last().is_none())).join().unwrap();
-        assert_eq!(last().unwrap().error, Error::Overlap);
     }
 }
