@@ -87,8 +87,10 @@ CHECK_UNUSED static uint64_t mappings_but_heap(void)
 /* Large buffers come and go, so that the number of mappings is that of the library. */
 CHECK_UNUSED static void steady_allocator(void)
 {
+#ifdef M_MMAP_THRESHOLD
     (void)mallopt(M_MMAP_THRESHOLD, 128 << 10);
     (void)mallopt(M_ARENA_MAX, 1);
+#endif
 }
 
 /* The line of /proc/self/maps that holds the address: its permissions and bounds. */

@@ -120,10 +120,10 @@ impl BackingFile {
             .map_err(|errno| Error::from_os("fcntl(F_GETFL)", errno))?;
         let length = regular_file_length(&fd)?;
         let system =
-            file::statfs(fd.as_raw_fd()).map_err(|errno| Error::from_os("fstatfs", errno))?;
+            file::file_system(fd.as_raw_fd()).map_err(|errno| Error::from_os("fstatfs", errno))?;
         // hugetlbfs reports the size of its pages as that of its blocks.
-        let huge = system.f_type == libc::HUGETLBFS_MAGIC;
-        let page_size = if huge { system.f_bsize as u64 } else { page_size() };
+        let huge = system.magic == libc::HUGETLBFS_MAGIC;
+        let page_size = if huge { system.block_size } else { page_size() };
         if !fits(offset, size, length) {
             return Err(backing("the file ends before fd_offset + size", 0));
         }

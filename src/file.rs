@@ -141,17 +141,28 @@ pub fn stat(fd: RawFd) -> Outcome<libc::stat> {
     }
 }
 
+/// What a file system says of itself, in types that are the same with every C library.
+#[derive(Clone, Copy, Debug)]
+pub struct FileSystem {
+    /// A `libc::*_MAGIC`.
+    pub magic: i64,
+    /// Size in bytes of its blocks.
+    pub block_size: u64,
+}
+
 /// `fstatfs(2)`.
-pub fn statfs(fd: RawFd) -> Outcome<libc::statfs> {
-    let mut stat = MaybeUninit::uninit();
+pub fn file_system(fd: RawFd) -> Outcome<FileSystem> {
+    let mut stat = MaybeUninit::<libc::statfs>::uninit();
     // SAFETY: `stat` is ours to write; it is read only after success.
-    unsafe {
+    let stat = unsafe {
         if libc::fstatfs(fd, stat.as_mut_ptr()) != 0 {
-            Err(errno())
-        } else {
-            Ok(stat.assume_init())
+            return Err(errno());
         }
-    }
+        stat.assume_init()
+    };
+    // Unsigned in musl, signed in glibc.
+    #[allow(clippy::unnecessary_cast)]
+    Ok(FileSystem { magic: stat.f_type as i64, block_size: stat.f_bsize as u64 })
 }
 
 /// Reads into private memory, continuing after EINTR. 0 at the end.

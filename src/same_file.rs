@@ -14,7 +14,7 @@ use std::ptr::null_mut;
 pub type FileId = (u64, u64);
 
 /// File systems of which maps and fstat(2) tell the same (linux/magic.h).
-const PLAIN: [u64; 6] = [
+const PLAIN: [i64; 6] = [
     0xef53,      // ext2 to ext4
     0x5846_5342, // XFS
     0x0102_1994, // tmpfs, memfds
@@ -30,8 +30,8 @@ pub fn id_of(stat: &libc::stat) -> FileId {
 
 /// Whether maps and `fstat(2)` tell the same of a file.
 pub fn is_plain(fd: RawFd) -> Result<bool> {
-    let system = file::statfs(fd).map_err(|errno| Error::from_os("fstatfs", errno))?;
-    Ok(PLAIN.contains(&(system.f_type as u64)))
+    let system = file::file_system(fd).map_err(|errno| Error::from_os("fstatfs", errno))?;
+    Ok(PLAIN.contains(&system.magic))
 }
 
 /// What maps tells of mappings of a file that is open to be read.

@@ -32,14 +32,14 @@ pub enum Keeping {
 
 impl Keeping {
     fn of(fd: RawFd, stat: &libc::stat) -> Outcome<Self> {
-        let system = file::statfs(fd)?;
-        Ok(match system.f_type {
+        let system = file::file_system(fd)?;
+        Ok(match system.magic {
             libc::TMPFS_MAGIC if file::is_regular(stat) => {
                 // Not even one for each page table.
                 let few = allocated(stat) < stat.st_size as u64 / (TABLE / page_size());
                 Keeping::Memory { few }
             }
-            libc::HUGETLBFS_MAGIC => Keeping::HugePages(system.f_bsize as u64),
+            libc::HUGETLBFS_MAGIC => Keeping::HugePages(system.block_size),
             // Its server answers, which does not know of pages that were written by memory access.
             FUSE_SUPER_MAGIC => Keeping::Dense,
             _ => Keeping::Sparse,
