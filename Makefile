@@ -14,6 +14,7 @@ CARGO ?= cargo
 INSTALL ?= install
 STRIP ?= strip
 OBJCOPY ?= objcopy
+NM ?= nm
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 ABI := $(firstword $(subst ., ,$(VERSION)))
@@ -45,16 +46,19 @@ $(SHARED): $(SHIP)/release/libguestmem.a packaging/libguestmem.map
 	ln -sf $(notdir $@) build/libguestmem.so.$(ABI)
 	ln -sf libguestmem.so.$(ABI) build/libguestmem.so
 
-# One object in which only guestmem_* is global: two static Rust libraries in one program would
-# otherwise meet in the names of their runtimes.
-$(STATIC): $(SHIP)/release/libguestmem.a
+# Hidden, as a plugin or library that is linked with it would otherwise hand out the calls as its own;
+# `make STATIC_VISIBILITY=default` for those that want to.
+STATIC_VISIBILITY ?= hidden
+ARCHIVE = CC="$(CC)" LD="$(LD)" OBJCOPY="$(OBJCOPY)" NM="$(NM)" AR="$(AR)" packaging/archive
+
+# Made anew when the visibility is another.
+build/visibility.$(STATIC_VISIBILITY):
 	@mkdir -p build
-	$(LD) -r -o build/guestmem.o --whole-archive $<
-	$(OBJCOPY) --wildcard --keep-global-symbol='guestmem_*' --remove-section=.llvmbc \
-	    --remove-section=.llvmcmd build/guestmem.o
-	rm -f $@
-	$(AR) rcs $@ build/guestmem.o
-	rm build/guestmem.o
+	rm -f build/visibility.*
+	touch $@
+
+$(STATIC): $(SHIP)/release/libguestmem.a packaging/archive build/visibility.$(STATIC_VISIBILITY)
+	$(ARCHIVE) $< $@ $(STATIC_VISIBILITY)
 
 LINK_EXAMPLE = $(CC) -std=gnu11 -O2 -g $(WARNINGS) $(CFLAGS) -Iinclude -o $@ $< \
     -Lbuild -lguestmem -Wl,-rpath,'$$ORIGIN'
@@ -181,7 +185,7 @@ check-abi: $(SHARED)
 # it lets an ldar pass an earlier stlr.
 AARCH64 := aarch64-unknown-linux-gnu
 QEMU := qemu-aarch64 -L /usr/aarch64-linux-gnu
-QEMU_PROGRAMS := access access_values asking cplusplus creating dlopen edges handles image_roundtrip lessons lessons_host library \
+QEMU_PROGRAMS := access access_values asking cplusplus creating dlopen dlopen_nomem edges handles image_roundtrip lessons lessons_host library \
     lifetime nulls seed_examples shadow shadow_language slices snapshot structs tearing threads translating writable \
     $(filter-out inline_threads,$(basename $(notdir $(wildcard c_tests/inline*.c c_tests/inline*.cc))))
 
@@ -189,7 +193,7 @@ stage-aarch64 check-aarch64-run: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_L
 check-aarch64-run: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER := $(QEMU)
 
 stage-aarch64: stage
-	$(CARGO) rustc --locked --quiet --release --lib --crate-type cdylib --target $(AARCH64) --target-dir $(SHIP)
+	$(CARGO) rustc --locked --quiet --release --lib --crate-type cdylib,staticlib --target $(AARCH64) --target-dir $(SHIP)
 	rm -rf build/stage-aarch64
 	cp -a build/stage build/stage-aarch64
 	cp $(SHIP)/$(AARCH64)/release/libguestmem.so build/stage-aarch64/usr/lib/libguestmem.so.$(VERSION)
@@ -199,6 +203,10 @@ check-aarch64-run: stage-aarch64
 	$(INSTRUMENTED) GUESTMEM_TEST_SCALE=500 $(MAKE) --no-print-directory -C c_tests LINK=shared \
 	    STAGE=$(CURDIR)/build/stage-aarch64 OUT=$(CURDIR)/build/c_tests-aarch64 CC=aarch64-linux-gnu-gcc \
 	    CXX=aarch64-linux-gnu-g++ RUN="$(QEMU)" ONLY="$(QEMU_PROGRAMS)"
+	READELF=aarch64-linux-gnu-readelf OBJDUMP=aarch64-linux-gnu-objdump packaging/test/thread-locals $(SHIP)/$(AARCH64)/release/libguestmem.so
+	CC=aarch64-linux-gnu-gcc CXX=aarch64-linux-gnu-g++ LD=aarch64-linux-gnu-ld OBJCOPY=aarch64-linux-gnu-objcopy \
+	    NM=aarch64-linux-gnu-nm AR=aarch64-linux-gnu-ar RUST_TARGET=$(AARCH64) RUN="$(QEMU)" \
+	    packaging/test/link/run $(SHIP)/$(AARCH64)/release/libguestmem.a build/check-link-aarch64
 	$(CARGO) clippy --locked --quiet --lib --target $(AARCH64) -- -D warnings
 	$(CARGO) test --locked --quiet --lib --target $(AARCH64) -- volatile:: address::
 
@@ -210,6 +218,37 @@ check-aarch64: check-aarch64-header
 	    $(MAKE) --no-print-directory check-aarch64-run; \
 	else \
 	    echo 'skipped: no standard library: rustup target add $(AARCH64)' | tee build/c_tests-aarch64/rust.log; \
+	fi
+
+# musl, the other C library that the sources are for: its static library, in static programs. The
+# kernel's headers are the system's.
+MUSL := x86_64-unknown-linux-musl
+MUSL_CFLAGS := -O1 -g -static -idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu
+MUSL_PROGRAMS := access access_values asking backings callers_memory creating edges fork handles hotplug image_roundtrip \
+    inline_view lessons lifetime signals snapshot snapshot_backings threads transfer_errors translating
+# What catches panics; musl's own gcc has it in libgcc_eh.
+MUSL_UNWIND = $(shell rustc --print target-libdir --target $(MUSL))/self-contained/libunwind.a
+
+stage-musl: stage
+	$(CARGO) rustc --locked --quiet --release --lib --crate-type staticlib --target $(MUSL) --target-dir $(SHIP)
+	rm -rf build/stage-musl
+	cp -a build/stage build/stage-musl
+	rm build/stage-musl/usr/lib/libguestmem.so*
+	$(ARCHIVE) $(SHIP)/$(MUSL)/release/libguestmem.a build/stage-musl/usr/lib/libguestmem.a hidden
+
+check-musl-run: stage-musl
+	$(MAKE) --no-print-directory -C c_tests STAGE=$(CURDIR)/build/stage-musl LINK=static \
+	    OUT=$(CURDIR)/build/c_tests-musl CC=musl-gcc CFLAGS="$(MUSL_CFLAGS)" LDLIBS="$(MUSL_UNWIND)" \
+	    ONLY="$(MUSL_PROGRAMS)"
+	$(CARGO) clippy --locked --quiet --lib --target $(MUSL) -- -D warnings
+
+check-musl:
+	rm -rf build/c_tests-musl
+	mkdir -p build/c_tests-musl
+	if [ -d "$$(rustc --print target-libdir --target $(MUSL))" ]; then \
+	    $(MAKE) --no-print-directory check-musl-run; \
+	else \
+	    echo 'skipped: no standard library: rustup target add $(MUSL)' | tee build/c_tests-musl/rust.log; \
 	fi
 
 # Readers of a table that is replaced, in every interleaving.
@@ -230,6 +269,12 @@ check-header check-aarch64-header:
 
 check-install: $(SHARED) $(STATIC)
 	+packaging/test/run $(SHIP)/release/libguestmem.a
+
+# Beside another static Rust library, and in plugins; what the library keeps for each thread.
+check-link: $(SHARED) packaging/archive
+	packaging/test/thread-locals $(SHARED)
+	CC="$(CC)" CXX="$(CXX)" LD="$(LD)" OBJCOPY="$(OBJCOPY)" NM="$(NM)" AR="$(AR)" \
+	    packaging/test/link/run $(SHIP)/release/libguestmem.a build/check-link
 
 # Under libFuzzer: what reads metadata, snapshots and images; every call, against a model.
 FUZZ_TARGETS := image calls
@@ -280,4 +325,5 @@ clean:
 
 .PHONY: all run test install stage stage-abort stage-asan stage-valgrind stage-aarch64 check-shared check-static \
     check-abort check-valgrind check-asan stage-tsan check-tsan check-counts check-aarch64 check-aarch64-run check-aarch64-header \
-    check-abi check-header check-install bench bench-picture fuzz doc clean
+    check-abi check-header check-install check-link check-musl \
+    check-musl-run stage-musl bench bench-picture fuzz doc clean
