@@ -4,6 +4,7 @@
 use crate::alloc::{Text, comma};
 use crate::error::{Error, Result};
 use crate::memory::GuestMemory;
+use crate::pagemap::{PageMap, Wanted};
 use crate::policy;
 use crate::proc;
 use crate::region::{MemoryRegion, Source};
@@ -46,13 +47,14 @@ fn write_memory(
         write!(text, "{}\"{name}\"", comma(index))?;
     }
     write!(text, "],\"tainted\":{},\"regions\":[", table.is_tainted())?;
-    let mut resident = 0;
+    let mut resident = Some(0);
     for (index, entry) in table.entries().iter().enumerate() {
         text.write_all(comma(index).as_bytes())?;
-        resident += write_region(text, entry.region(), areas)?;
+        let of_region = write_region(text, entry.region(), areas)?;
+        resident = resident.zip(of_region).map(|(sum, bytes)| sum + bytes);
     }
-    match areas {
-        Some(_) => write!(text, "],\"resident\":{resident}}}"),
+    match resident.filter(|_| areas.is_some()) {
+        Some(resident) => write!(text, "],\"resident\":{resident}}}"),
         None => write!(text, "]}}"),
     }
 }
@@ -62,7 +64,7 @@ fn write_region(
     text: &mut Text,
     region: &MemoryRegion,
     areas: Option<&[Resident]>,
-) -> std::io::Result<u64> {
+) -> std::io::Result<Option<u64>> {
     let (range, options) = (region.range(), region.options());
     write!(
         text,
@@ -82,19 +84,39 @@ fn write_region(
         options.purpose,
         region.page_size(),
     )?;
-    let resident = areas.map(|areas| resident_bytes(region, areas));
+    let resident = areas.and_then(|areas| resident_bytes(region, areas));
     if let Some(resident) = resident {
         write!(text, ",\"resident\":{resident}")?;
     }
     write!(text, "}}")?;
-    Ok(resident.unwrap_or(0))
+    Ok(resident)
 }
 
-fn resident_bytes(region: &MemoryRegion, areas: &[Resident]) -> u64 {
-    let (host, size) = (region.host() as u64, region.range().size());
+/// Bytes of a region that are in memory, if that can be told: smaps tells of whole mappings, and
+/// memory of the caller's may be a part of one.
+fn resident_bytes(region: &MemoryRegion, areas: &[Resident]) -> Option<u64> {
+    let host = region.host() as u64;
+    let end = host + region.range().size();
     let from = areas.partition_point(|(_, end, _)| *end <= host);
-    let inside = areas[from..].iter().take_while(|(start, ..)| *start < host + size);
-    inside.map(|(_, _, bytes)| bytes).sum::<u64>().min(size)
+    let inside = areas[from..].iter().take_while(|(start, ..)| *start < end);
+    let bytes = inside.map(|&(start, area_end, bytes)| match start < host || area_end > end {
+        true => resident_pages(start.max(host), area_end.min(end)),
+        false => Some(bytes),
+    });
+    bytes.sum()
+}
+
+/// Bytes from `start` to `end` that are in memory, told page by page. Where the kernel does not tell
+/// the page of zeros from others, nothing is.
+fn resident_pages(start: u64, end: u64) -> Option<u64> {
+    let map = PageMap::open();
+    let mut bytes = 0;
+    let mut add = |start, end| {
+        bytes += end - start;
+        Ok(())
+    };
+    let looked = map.can_scan() && map.each(start, end - start, Wanted::Resident, &mut add).is_ok();
+    looked.then_some(bytes)
 }
 
 fn backing_name(source: Source) -> &'static str {

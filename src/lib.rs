@@ -16,9 +16,9 @@
 //! - [`volatile`]: the only code that touches guest bytes.
 //! - [`address`]: the only arithmetic that could wrap.
 //! - [`handle`]: counted objects in type-stable memory, which C handles point to.
-//! - [`mod@file`], [`proc`], [`same_file`], [`userfault`], [`signals`], [`parallel`]: what open files and
-//!   the system tell, which file a mapping is of, who supplies missing pages, signals kept from the
-//!   embedder, short-lived threads.
+//! - [`mod@file`], [`proc`], [`same_file`], [`pagemap`], [`userfault`], [`signals`], [`parallel`]: what open
+//!   files and the system tell, which file a mapping is of, where there are pages, who supplies missing
+//!   ones, signals kept from the embedder, short-lived threads.
 //! - [`alloc`], [`error`]: growth that may fail, and what can go wrong.
 //!
 //! `include/guestmem_inline.h` does in C what [`table`] and [`volatile`] do for single values, on the
@@ -41,6 +41,7 @@ pub mod file;
 pub mod handle;
 pub mod mapping;
 pub mod memory;
+pub mod pagemap;
 pub mod parallel;
 pub mod policy;
 pub mod proc;

@@ -164,9 +164,13 @@ pub fn is_locked(start: u64, len: u64) -> bool {
 pub fn resident_areas() -> Result<Vec<(u64, u64, u64)>> {
     let mut found: Vec<(u64, u64, u64)> = Vec::new();
     each_detail(|area, name, value| match (name, kibibytes(value)) {
-        ("Rss" | "Shared_Hugetlb" | "Private_Hugetlb", bytes @ 1..) => {
-            push(&mut found, (area.start, area.end, bytes))
-        }
+        ("Rss" | "Shared_Hugetlb" | "Private_Hugetlb", bytes @ 1..) => match found.last_mut() {
+            Some((start, _, sum)) if *start == area.start => {
+                *sum += bytes;
+                Ok(())
+            }
+            _ => push(&mut found, (area.start, area.end, bytes)),
+        },
         _ => Ok(()),
     })?;
     Ok(found)

@@ -6,7 +6,7 @@
 //! What is found may be more than was written, never less; where that cannot be had the answer is
 //! an error.
 //!
-//! - Private pages are in the page tables of this process alone, which `scan` looks into.
+//! - Private pages are in the page tables of this process alone.
 //! - Pages of shared memory belong to its file, whoever put them there. The page tables show those
 //!   that were used here, sooner than the file could be asked. `seek` asks it about the others.
 //! - A copy-on-write mapping shows its own pages where it has some and the file elsewhere: both.
@@ -20,7 +20,6 @@ mod files;
 mod huge;
 mod pieces;
 mod ranges;
-mod scan;
 mod seek;
 mod unfetched;
 
@@ -30,12 +29,12 @@ use crate::address::align_down;
 use crate::alloc::{push, vec_of};
 use crate::error::Result;
 use crate::handle::Ref;
+use crate::pagemap::{PageMap, Wanted};
 use crate::parallel;
 use crate::region::MemoryRegion;
 use files::File;
 use pieces::{FilePart, Piece, Pieces};
 pub use ranges::Found;
-use scan::{PageMap, Wanted};
 
 /// Finds the parts of each region that may hold anything but zeros: page-aligned, ascending,
 /// disjoint, joined. Refuses memory of which parts may be missing here.
@@ -125,7 +124,7 @@ fn look_at(
     threads: usize,
 ) -> Result<()> {
     let pages = parallel::map(threads, scans, &|scan| {
-        map.pages(scan.host, scan.size, scan.wanted, scan.base)
+        pages(map, scan.host, scan.size, scan.wanted, scan.base)
     })?;
     for (scan, pages) in scans.iter().zip(pages) {
         let to = match scan.to {
@@ -140,6 +139,15 @@ fn look_at(
         }
     }
     Ok(())
+}
+
+/// The pages wanted among the `size` bytes at `host`, where `host` itself counts as `base`.
+fn pages(map: &PageMap, host: u64, size: u64, wanted: Wanted, base: u64) -> Result<Found> {
+    let mut found = Found::default();
+    map.each(host, size, wanted, &mut |start, end| {
+        found.add(base + (start - host), base + (end - host))
+    })?;
+    Ok(found)
 }
 
 /// Adds the data of files to what was found in the regions that map them.

@@ -7,6 +7,7 @@ use super::ranges::Found;
 use super::{Extent, TABLE, huge, seek};
 use crate::error::{Error, Result};
 use crate::file::{self, Outcome};
+use crate::pagemap::unavailable;
 use crate::proc::{self, page_size};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
@@ -116,11 +117,6 @@ fn stat_error(errno: i32) -> Error {
 /// Bytes that a file has allocated.
 fn allocated(stat: &libc::stat) -> u64 {
     stat.st_blocks as u64 * 512
-}
-
-/// What to say when a file of /proc cannot be opened.
-pub fn unavailable(errno: i32, error: Error) -> Error {
-    if file::is_shortage(errno) { Error::from_os("open", errno) } else { error }
 }
 
 /// A file that regions map.

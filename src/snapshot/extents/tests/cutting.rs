@@ -79,9 +79,9 @@ fn a_list_that_is_full_may_have_more_behind_it() {
 #[test]
 fn what_cannot_be_looked_into_is_an_error() {
     let map = PageMap::open();
-    let unaligned = map.pages(1, page_size(), Wanted::Private, 0);
+    let unaligned = pages(&map, 1, page_size(), Wanted::Private, 0);
     assert!(!map.can_scan() || matches!(unaligned, Err(Error::Os { .. })));
-    let past_all = map.pages(u64::MAX - 2 * page_size() + 1, page_size(), Wanted::Private, 0);
+    let past_all = pages(&map, u64::MAX - 2 * page_size() + 1, page_size(), Wanted::Private, 0);
     assert!(past_all.is_err());
 }
 

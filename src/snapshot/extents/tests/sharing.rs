@@ -131,7 +131,7 @@ fn marks_of_a_userfaultfd_are_no_pages() {
     write_pages(&file, 0b1010_1010);
     let size = region.range().size();
     let map = PageMap::without_scan();
-    let marks = map.pages(region.host() as u64, size, Wanted::Private, 0).unwrap();
+    let marks = pages(&map, region.host() as u64, size, Wanted::Private, 0).unwrap();
     assert_eq!(pages_of(marks.ranges()), 0b1111);
     assert_eq!(patterns_of(from_ref(&region)), [0b1010_1010]);
 }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Looking into this process's page tables: `/proc/thread-self/pagemap`.
 
-use super::files::unavailable;
-use super::ranges::Found;
 use crate::alloc::vec_of;
 use crate::error::{Error, Result, errno};
 use crate::file::{self, pread_some};
@@ -18,6 +16,8 @@ pub enum Wanted {
     AnyPrivate,
     /// The copies that a copy-on-write mapping made.
     Copies,
+    /// Those that are in memory, but for the page of zeros.
+    Resident,
     /// Those of the file in a shared mapping. Swapped ones do not count: in such a mapping they
     /// may be marks of a userfaultfd without a page in the file.
     Shared,
@@ -41,7 +41,7 @@ impl Wanted {
         match self {
             Wanted::Private | Wanted::AnyPrivate => entry & (PRESENT | SWAPPED) != 0,
             Wanted::Copies => entry & (PRESENT | SWAPPED) != 0 && entry & OF_FILE == 0,
-            Wanted::Shared => entry & PRESENT != 0,
+            Wanted::Shared | Wanted::Resident => entry & PRESENT != 0,
         }
     }
 
@@ -52,6 +52,7 @@ impl Wanted {
             Wanted::AnyPrivate => (0, IS_PRESENT | IS_SWAPPED),
             Wanted::Copies => (IS_PFNZERO | IS_FILE, IS_PRESENT | IS_SWAPPED),
             Wanted::Shared => (0, IS_PRESENT),
+            Wanted::Resident => (IS_PFNZERO, IS_PRESENT),
         }
     }
 }
@@ -114,17 +115,22 @@ impl PageMap {
         self.can_scan
     }
 
-    /// The pages wanted among the `size` bytes at `host`, where `host` itself counts as `base`.
-    pub fn pages(&self, host: u64, size: u64, wanted: Wanted, base: u64) -> Result<Found> {
+    /// Gives the first address and the end of each run of pages wanted among the `size` bytes at
+    /// `host`.
+    pub fn each(&self, host: u64, size: u64, wanted: Wanted, give: Give) -> Result<()> {
         let map = self.file.as_ref().map_err(|error| *error)?.as_raw_fd();
-        let mut found = Found::default();
-        let mut add = |start, end| found.add(base + (start - host), base + (end - host));
-        if self.can_scan {
-            scan_all(map, host, host + size, wanted, &mut add)?;
-        } else {
-            read_all(map, host, host + size, wanted, &mut add)?;
+        match self.can_scan {
+            true => scan_all(map, host, host + size, wanted, give),
+            false => read_all(map, host, host + size, wanted, give),
         }
-        Ok(found)
+    }
+}
+
+/// What to say when a file of /proc cannot be opened.
+pub fn unavailable(errno: i32, error: Error) -> Error {
+    match errno {
+        libc::EMFILE | libc::ENFILE | libc::ENOMEM => Error::from_os("open", errno),
+        _ => error,
     }
 }
 
@@ -136,9 +142,10 @@ fn scan(map: RawFd, arg: &mut ScanArg) -> file::Outcome<usize> {
     if count < 0 { Err(errno()) } else { Ok(count as usize) }
 }
 
-type Add<'a> = &'a mut dyn FnMut(u64, u64) -> Result<()>;
+/// Takes a run of pages.
+pub type Give<'a> = &'a mut dyn FnMut(u64, u64) -> Result<()>;
 
-fn scan_all(map: RawFd, start: u64, end: u64, wanted: Wanted, add: Add) -> Result<()> {
+fn scan_all(map: RawFd, start: u64, end: u64, wanted: Wanted, give: Give) -> Result<()> {
     const AT_ONCE: u64 = 4096;
     let room = ((end - start) / page_size()).min(AT_ONCE) as usize;
     let mut ranges = vec_of(room)?;
@@ -160,7 +167,7 @@ fn scan_all(map: RawFd, start: u64, end: u64, wanted: Wanted, add: Add) -> Resul
         let count = scan(map, &mut arg)
             .map_err(|errno| Error::from_os("ioctl(PAGEMAP_SCAN)", errno))?
             .min(room);
-        ranges[..count].iter().try_for_each(|range| add(range.start, range.end))?;
+        ranges[..count].iter().try_for_each(|range| give(range.start, range.end))?;
         // Where it stopped is not to be told from `walk_end`, which some kernels leave stale: only
         // a list that was filled may have more behind it.
         at = if count == room { ranges[count - 1].end } else { end };
@@ -168,7 +175,7 @@ fn scan_all(map: RawFd, start: u64, end: u64, wanted: Wanted, add: Add) -> Resul
     Ok(())
 }
 
-fn read_all(map: RawFd, start: u64, end: u64, wanted: Wanted, add: Add) -> Result<()> {
+fn read_all(map: RawFd, start: u64, end: u64, wanted: Wanted, give: Give) -> Result<()> {
     const AT_ONCE: u64 = 8192;
     const ENTRY: usize = size_of::<u64>();
     let page = page_size();
@@ -187,7 +194,7 @@ fn read_all(map: RawFd, start: u64, end: u64, wanted: Wanted, add: Add) -> Resul
         }
         for &entry in &entries[..read] {
             if wanted.is_told_by(entry) {
-                add(at, at + page)?;
+                give(at, at + page)?;
             }
             at += page;
         }
