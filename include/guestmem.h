@@ -361,7 +361,11 @@ size_t guestmem_last_error_message(char *buf, size_t cap);
 /** With GUESTMEM_REGION_FD: map the file copy-on-write. Alone: private memory without a file. */
 #define GUESTMEM_REGION_PRIVATE 8
 
-/** Huge pages of hugetlbfs, reserved at creation so that no access can fail for want of one. */
+/**
+ * Huge pages of hugetlbfs, reserved at creation so that no access can fail for want of one. Where the
+ * process's cgroup may limit their number they are taken then, as with GUESTMEM_REGION_POPULATE. Pages of
+ * files that come with GUESTMEM_REGION_FD are the file's affair: their mapping reserves, and takes none.
+ */
 #define GUESTMEM_REGION_HUGETLB 16
 
 /** Fault everything in now, on several threads; where that fails so does the creation. */

@@ -141,6 +141,21 @@ impl BackingFile {
         self.page_size
     }
 
+    /// Takes all pages of a range, so that no access can fail for want of one.
+    pub fn allocate(&self, offset: u64, len: u64) -> Result<()> {
+        loop {
+            // SAFETY: a plain system call on our descriptor.
+            if unsafe { libc::fallocate(self.fd(), 0, offset as i64, len as i64) } == 0 {
+                return Ok(());
+            }
+            match errno() {
+                libc::EINTR => {}
+                libc::ENOSPC => return Err(Error::NoMemory("fallocate")),
+                other => return Err(Error::from_os("fallocate", other)),
+            }
+        }
+    }
+
     /// Frees the pages of a range, which reads as zeros afterwards. Works on locked pages too.
     pub fn punch_hole(&self, offset: u64, len: u64) -> Result<()> {
         if self.status & libc::O_ACCMODE == libc::O_RDONLY {

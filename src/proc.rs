@@ -10,6 +10,7 @@ use crate::file::{self, Outcome};
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
+pub mod cgroup;
 pub mod huge_pages;
 mod maps;
 mod query;
@@ -273,14 +274,18 @@ pub fn open_mapped(start: u64, end: u64) -> Outcome<OwnedFd> {
 
 /// A whole file of /proc or /sys.
 fn read_file(path: &CStr) -> Result<Vec<u8>> {
-    const AT_ONCE: usize = 16 << 10;
     let fd = file::open(path, libc::O_RDONLY).map_err(|errno| Error::from_os("open", errno))?;
+    read_all(fd.as_raw_fd())
+}
+
+fn read_all(fd: RawFd) -> Result<Vec<u8>> {
+    const AT_ONCE: usize = 16 << 10;
     let mut text = Vec::new();
     loop {
         text.try_reserve(AT_ONCE).map_err(|_| Error::NoMemory("reading /proc"))?;
         let spare = text.spare_capacity_mut();
         // SAFETY: the spare capacity is ours to write.
-        let count = unsafe { libc::read(fd.as_raw_fd(), spare.as_mut_ptr().cast(), spare.len()) };
+        let count = unsafe { libc::read(fd, spare.as_mut_ptr().cast(), spare.len()) };
         match count {
             0 => return Ok(text),
             // SAFETY: the kernel has written that many bytes behind the text.

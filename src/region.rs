@@ -8,7 +8,7 @@ use crate::claim::Claim;
 use crate::error::{Error, Result};
 use crate::handle::{Pool, Pooled, Ref};
 use crate::mapping::{Advice, Content, Here, Mapping, Placement};
-use crate::proc::{Maps, page_size};
+use crate::proc::{Maps, cgroup, page_size};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -226,8 +226,14 @@ impl MemoryRegion {
             }
             (Backing::Anonymous | Backing::Caller { .. }, _) => map(Content::Anonymous)?,
         };
-        if options.populate {
-            mapping.populate(page_size)?;
+        match (options.source, &backing) {
+            (Source::Huge { log2 }, Backing::Shared { file, offset })
+                if options.populate || cgroup::may_limit_huge_pages(log2) =>
+            {
+                take_huge_pages(&mapping, file, *offset)?;
+            }
+            _ if options.populate => mapping.populate(page_size)?,
+            _ => {}
         }
         let advice = AtomicU32::new(0);
         let (tainted, claim) = (AtomicBool::new(false), Claim::default());
@@ -407,6 +413,15 @@ impl MemoryRegion {
 /// Its place among those in force.
 fn bit(advice: Advice) -> u32 {
     1 << advice as u32
+}
+
+/// Takes all pages at once: reserved ones may be refused later by a limit of the process's.
+fn take_huge_pages(mapping: &Mapping, file: &BackingFile, offset: u64) -> Result<()> {
+    match mapping.populate(file.page_size()) {
+        // Before Linux 5.14.
+        Err(Error::Unsupported(_)) => file.allocate(offset, mapping.size()),
+        other => other,
+    }
 }
 
 fn own_memfd(size: u64, huge_log2: Option<u32>) -> Result<Backing> {

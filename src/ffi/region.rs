@@ -36,7 +36,9 @@ pub const GUESTMEM_REGION_HOST: u64 = 0x02;
 pub const GUESTMEM_REGION_READ_ONLY: u64 = 0x04;
 /// With GUESTMEM_REGION_FD: map the file copy-on-write. Alone: private memory without a file.
 pub const GUESTMEM_REGION_PRIVATE: u64 = 0x08;
-/// Huge pages of hugetlbfs, reserved at creation so that no access can fail for want of one.
+/// Huge pages of hugetlbfs, reserved at creation so that no access can fail for want of one. Where the
+/// process's cgroup may limit their number they are taken then, as with GUESTMEM_REGION_POPULATE. Pages of
+/// files that come with GUESTMEM_REGION_FD are the file's affair: their mapping reserves, and takes none.
 pub const GUESTMEM_REGION_HUGETLB: u64 = 0x10;
 /// Fault everything in now, on several threads; where that fails so does the creation.
 pub const GUESTMEM_REGION_POPULATE: u64 = 0x20;
