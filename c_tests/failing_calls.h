@@ -89,6 +89,7 @@ static const struct call {
     CALL(memfd_create, {{EMFILE, MAY}, {ENFILE, MAY}, {ENOMEM, MAY}, {EPERM, MAY}, {EACCES, MAY}}),
     CALL(mmap, MAPS),
     CALL(mremap, MAPS),
+    CALL(msync, {{ENOMEM, MAY}, {EPERM, MAY}, {ENOSYS, MAY}, {EBUSY, MAY}}),
     CALL(mprotect, MAPS),
     CALL(munmap, {{ENOMEM, LEAKS}, {EINVAL, LEAKS}, {EPERM, LEAKS}, {EAGAIN, LEAKS}}),
     CALL(close, {{EIO, LEAKS}, {EINTR, LEAKS}, {ENOSPC, LEAKS}, {EDQUOT, LEAKS}}),

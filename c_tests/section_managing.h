@@ -62,6 +62,40 @@ static void after_remove_range(int code)
     release();
 }
 
+/* Caller's memory of a page each of two files, and one without. */
+static uint8_t *three_mappings;
+
+static void before_mappings(void)
+{
+    struct guestmem_region_options options = {.size = 3 * PAGE, .flags = GUESTMEM_REGION_HOST};
+    const int flags = MAP_SHARED | MAP_FIXED;
+    three_mappings = new_host_memory(3 * PAGE);
+    for (size_t i = 0; i < 2; i++) {
+        const int file = new_memfd(PAGE);
+        REQUIRE(mmap(three_mappings + i * PAGE, (size_t)PAGE, PROT_READ | PROT_WRITE, flags, file,
+                     0) != MAP_FAILED);
+        REQUIRE(close(file) == 0);
+    }
+    options.host_addr = three_mappings;
+    REQUIRE(guestmem_new_with_options(&options, 1, sizeof options, &ground.mem) == GUESTMEM_OK);
+    fill(ground.mem);
+}
+
+static int call_remove_mappings(void)
+{
+    return guestmem_remove_range(ground.mem, 0, 3 * PAGE);
+}
+
+/* All are gone; or none, where it is said so. */
+static void after_remove_mappings(int code)
+{
+    for (uint64_t addr = 0; addr < 3 * PAGE; addr += PAGE)
+        CHECK(page_is(addr, 0) ? code != GUESTMEM_E_UNSUPPORTED
+                               : code != GUESTMEM_OK && page_is(addr, byte_of(addr)));
+    release();
+    REQUIRE(munmap(three_mappings, (size_t)(3 * PAGE)) == 0);
+}
+
 /* ---- policies, and what is told of them ---- */
 
 static int call_policy(void)

@@ -44,6 +44,8 @@ static const struct operation operations[] = {
     REMOVE("private, locked", before_locked, 1),
     REMOVE("private file, locked", before_locked, 3),
     REMOVE("caller's, private, locked", before_locked, 5),
+    {"remove_range, caller's, three mappings", before_mappings, call_remove_mappings,
+     after_remove_mappings, 0, false},
     POLICY("policy: huge pages", before_private, GUESTMEM_POLICY_USE_HUGEPAGES),
     POLICY("policy: merge", before_private, GUESTMEM_POLICY_MERGEABLE),
     POLICY("policy: lock, and not for children", before_policy, IN_FORCE),

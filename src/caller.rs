@@ -79,7 +79,7 @@ pub fn remove(mapping: &Mapping, file: Given, offset: u64, len: u64, maps: &Maps
     let order = in_order(&parts, file)?;
     let mut rest = order.iter().map(|(_, part)| part);
     rest.next().map_or(Ok(()), |first| give_back(mapping, file, first))?;
-    rest.try_for_each(|part| give_back(mapping, file, part).map_err(late))
+    rest.try_for_each(|part| try_give_back(mapping, file, part).map_err(late))
 }
 
 /// Frees the whole pages of a part by itself.
@@ -125,17 +125,26 @@ fn is_like(one: &Part, other: &Part) -> bool {
 /// A failure when something has changed already.
 fn late(error: Error) -> Error {
     match error {
-        Error::Unsupported(_) => Error::Os { call: "giving pages back", errno: libc::EOPNOTSUPP },
+        Error::Unsupported(_) => Error::Os { call: "fallocate", errno: libc::EOPNOTSUPP },
         other => other,
     }
 }
 
+/// As [`try_give_back`], when nothing has changed yet.
 fn give_back(mapping: &Mapping, file: Given, part: &Part) -> Result<()> {
+    try_give_back(mapping, file, part).map_err(|error| match (part.area.kind, file) {
+        (MemoryKind::Shared, Some(_)) => error,
+        (MemoryKind::Shared, None) => LOCKED,
+        _ => KEPT,
+    })
+}
+
+fn try_give_back(mapping: &Mapping, file: Given, part: &Part) -> Result<()> {
     let (offset, len) = (part.start - mapping.host() as u64, part.end - part.start);
     match (part.area.kind, file) {
         (MemoryKind::Shared, Some((file, begin))) => file.punch_hole(begin + offset, len),
-        (MemoryKind::Shared, None) => mapping.remove(offset, len).map_err(|_| LOCKED),
-        _ => mapping.discard(offset, len).map_err(|_| KEPT),
+        (MemoryKind::Shared, None) => mapping.remove(offset, len),
+        _ => mapping.discard(offset, len),
     }
 }
 
