@@ -18,6 +18,11 @@
     {text, state, SOURCE, snapshot_ours, snapshot_dense, "dense", target, 0, flags, place, MEMFD}
 #define SAVE(text, state)                                                                         \
     {text, state, SOURCE, save_ours, save_usual, "usual + fsync", 0, 0, 0, DISK, MEMFD}
+/* The same extents at the same offsets; past the page cache, and through it. */
+#define SAVE_SPARSE(text, state)                                                                  \
+    {text, state, SOURCE, save_ours, save_sparse, "pwrite", 1.2, 0, 0, DISK, MEMFD},              \
+        {text ", direct", state, SOURCE, save_ours, save_cached, "save", 1.1, 0,                  \
+         GUESTMEM_SNAPSHOT_DIRECT, DISK, MEMFD}
 #define RESTORE(text, state, kind, target)                                                        \
     {text, state, PACKED, restore_ours, restore_usual, "usual", target, 0, 0, NOWHERE, kind}
 #define LOAD(text, state, ours, peer, against, target, target_time)                               \
@@ -45,15 +50,18 @@ static const struct row rows[] = {
     SNAPSHOT("snapshot, 1 % scattered, to disk + sync", SCATTERED_1, DISK, SYNC, 0.55),
     SNAPSHOT("snapshot, 1 % scattered, to /dev/null", SCATTERED_1, NOWHERE, 0, 0.3),
     SAVE("save, 1 % scattered", SCATTERED_1),
+    SAVE_SPARSE("save, 1 % scattered", SCATTERED_1),
     RESTORES("1 % scattered", SCATTERED_1, 0, 0),
     MAPPED("1 % scattered", SCATTERED_1, 0),
 
     SNAPSHOT("snapshot, 10 % scattered, to tmpfs", SCATTERED_10, TMPFS, 0, 0),
     SAVE("save, 10 % scattered", SCATTERED_10),
+    SAVE_SPARSE("save, 10 % scattered", SCATTERED_10),
     RESTORES("10 % scattered", SCATTERED_10, 0.85, 0.5),
 
     SNAPSHOT("snapshot, 10 % in runs, to tmpfs", RUNS_10, TMPFS, 0, 0),
     SAVE("save, 10 % in runs", RUNS_10),
+    SAVE_SPARSE("save, 10 % in runs", RUNS_10),
     RESTORES("10 % in runs", RUNS_10, 0.85, 0.5),
 
     SNAPSHOT("snapshot, all zeros, to tmpfs", ZEROS, TMPFS, SKIP_ZEROS, 0.3),
@@ -61,6 +69,7 @@ static const struct row rows[] = {
     SNAPSHOT("snapshot, all, direct to disk + sync", EVERYTHING, DISK, DIRECT_SYNC, 0.6),
     DENSE("snapshot, all, direct to disk + sync", EVERYTHING, DISK, DIRECT_SYNC, 0.6),
     SAVE("save, all", EVERYTHING),
+    SAVE_SPARSE("save, all", EVERYTHING),
     RESTORES("all", EVERYTHING, 0.65, 0.3),
     MAPPED("all", EVERYTHING, 0.3),
 };

@@ -107,10 +107,9 @@ static void test_mode(void)
 }
 
 /* Past the page cache where the file system can; the same image. */
-static void test_direct(void)
+static void save_directly(const struct guestmem *mem)
 {
     const struct guestmem_snapshot_options direct = {GUESTMEM_SNAPSHOT_DIRECT, 0, 0, NULL, NULL};
-    struct guestmem *mem = memory_with_data(3);
     struct bytes image;
     int fd = open("probe", O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0600);
     REQUIRE(unlink("probe") == 0);
@@ -126,6 +125,14 @@ static void test_direct(void)
         REQUIRE(unlink("image") == 0);
         free(image.at);
     }
+}
+
+static void test_direct(void)
+{
+    struct guestmem *mem = memory_with_data(3), *in_pieces = memory_in_pieces(4);
+    save_directly(mem);
+    save_directly(in_pieces);
+    guestmem_unref(in_pieces);
     guestmem_unref(mem);
 }
 

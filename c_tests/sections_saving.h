@@ -141,6 +141,7 @@ static void snapshot_run(void)
     there_and_back(GUESTMEM_LAYOUT_PACKED, GUESTMEM_SNAPSHOT_SYNC);
     there_and_back(GUESTMEM_LAYOUT_SPARSE, GUESTMEM_SNAPSHOT_SYNC);
     there_and_back(GUESTMEM_LAYOUT_PACKED, GUESTMEM_SNAPSHOT_DIRECT);
+    there_and_back(GUESTMEM_LAYOUT_SPARSE, GUESTMEM_SNAPSHOT_DIRECT);
     through_a_stream();
     CHECK_CODE(guestmem_snapshot(saving.mem, saving.closed, NULL, 0, &metadata), GUESTMEM_E_IO);
 }

@@ -270,6 +270,20 @@ static bool same_files(int a, int b)
     return true;
 }
 
+/* Data and holes begin at the same places. */
+static bool same_holes(int a, int b)
+{
+    const off_t positions[2] = {lseek(a, 0, SEEK_CUR), lseek(b, 0, SEEK_CUR)};
+    off_t at = 0, other = 0;
+    int whence = SEEK_DATA;
+    while (at >= 0 && at == other) {
+        at = lseek(a, at, whence), other = lseek(b, other, whence);
+        whence = whence == SEEK_DATA ? SEEK_HOLE : SEEK_DATA;
+    }
+    REQUIRE(lseek(a, positions[0], SEEK_SET) >= 0 && lseek(b, positions[1], SEEK_SET) >= 0);
+    return at == other;
+}
+
 static void direct_as_buffered(struct guestmem *mem, uint64_t flags, uint32_t layout,
                                off_t position)
 {
@@ -286,6 +300,7 @@ static void direct_as_buffered(struct guestmem *mem, uint64_t flags, uint32_t la
     CHECK(cached_bytes(direct) < 0x40000);
     CHECK(lseek(direct, 0, SEEK_CUR) == lseek(buffered, 0, SEEK_CUR));
     CHECK(same_files(direct, buffered));
+    CHECK(same_holes(direct, buffered));
     REQUIRE(wanted != NULL && metadata != NULL);
     CHECK(strcmp(metadata, wanted) == 0);
     REQUIRE(lseek(direct, position, SEEK_SET) == position);
@@ -306,7 +321,7 @@ static void test_direct(void)
 {
     static const off_t unaligned[] = {1, 77, 512, 4095, 4097};
     const struct guestmem_snapshot_options direct = {GUESTMEM_SNAPSHOT_DIRECT, 0, 0, NULL, NULL};
-    struct guestmem *mem = memory_with_data(9);
+    struct guestmem *mem = memory_with_data(9), *in_pieces = memory_in_pieces(5);
     char *metadata = (char *)mem;
     int file = new_disk_file(0);
     size_t i;
@@ -317,6 +332,8 @@ static void test_direct(void)
         direct_as_buffered(mem, GUESTMEM_SNAPSHOT_SYNC, GUESTMEM_LAYOUT_PACKED, 3 * 4096);
         direct_as_buffered(mem, GUESTMEM_SNAPSHOT_NO_CHECKSUM, GUESTMEM_LAYOUT_SPARSE, 0);
         direct_as_buffered(mem, GUESTMEM_SNAPSHOT_SKIP_ZERO_PAGES, GUESTMEM_LAYOUT_SPARSE, 77);
+        direct_as_buffered(in_pieces, 0, GUESTMEM_LAYOUT_SPARSE, 0);
+        direct_as_buffered(in_pieces, GUESTMEM_SNAPSHOT_SYNC, GUESTMEM_LAYOUT_PACKED, 0);
     }
     for (i = 0; i < 5; i++) {
         REQUIRE(lseek(file, unaligned[i], SEEK_SET) == unaligned[i]);
@@ -326,6 +343,7 @@ static void test_direct(void)
         CHECK_EQ(lseek(file, 0, SEEK_END), 0);
     }
     REQUIRE(close(file) == 0);
+    guestmem_unref(in_pieces);
     guestmem_unref(mem);
 }
 

@@ -224,6 +224,28 @@ CHECK_UNUSED static struct guestmem *memory_with_data(uint64_t seed)
     return mem;
 }
 
+/* Pieces of every length that may be written in a way of its own, with a hole behind each: single
+ * pages, some pages, as good as 1 MiB, more than one write takes. A piece goes from one region into
+ * the next. */
+CHECK_UNUSED static struct guestmem *memory_in_pieces(uint64_t seed)
+{
+    static const struct guestmem_range ranges[2] = {{0, 0x2000000}, {0x2000000, 0x800000}};
+    static const uint64_t lengths[] = {0x10000, 0xff000,  0x100000, 0x101000,
+                                       0x20000, 0x801000, 0x8ff000, 0x900000};
+    struct guestmem *mem = check_new(ranges, 2);
+    const struct guestmem_region_info first = info_of(mem, 0), second = info_of(mem, 1);
+    uint64_t at = PAGE;
+    size_t i;
+    for (i = 0; i < 256; i++, at += 2 * PAGE)
+        fill_random((uint8_t *)first.host_addr + at, PAGE, seed + i);
+    for (i = 0; i < sizeof lengths / sizeof *lengths; at += lengths[i++] + PAGE)
+        fill_random((uint8_t *)first.host_addr + at, (size_t)lengths[i], seed + 1000 + i);
+    REQUIRE(at < first.size - 3 * PAGE);
+    fill_random((uint8_t *)first.host_addr + first.size - 3 * PAGE, 3 * PAGE, seed);
+    fill_random((uint8_t *)second.host_addr, 2 * PAGE, seed);
+    return mem;
+}
+
 /* Nearly the same regions. */
 CHECK_UNUSED static const struct guestmem_range other_regions[][3] = {
     {{0x100000, 0x400000}, {0x800000, 0x11000}},

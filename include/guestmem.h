@@ -2075,7 +2075,8 @@ uint64_t guestmem_generation(const struct guestmem *mem);
 
 /**
  * Write past the page cache (O_DIRECT), to a file that can do it and from a position that is a
- * multiple of the page size; GUESTMEM_E_UNSUPPORTED elsewhere.
+ * multiple of the page size; GUESTMEM_E_UNSUPPORTED elsewhere. Short pieces of a sparse file or an
+ * image go through it, are waited for, and leave it again: each by itself would take longer.
  */
 #define GUESTMEM_SNAPSHOT_DIRECT 8
 

@@ -165,6 +165,28 @@ pub fn file_system(fd: RawFd) -> Outcome<FileSystem> {
     Ok(FileSystem { magic: stat.f_type as i64, block_size: stat.f_bsize as u64 })
 }
 
+/// Starts writing a file's cached pages to its disk, and waits for them. Where that cannot be asked for
+/// they are written some time later.
+pub fn write_back(fd: RawFd) -> Outcome<()> {
+    const ALL: u32 = libc::SYNC_FILE_RANGE_WAIT_BEFORE
+        | libc::SYNC_FILE_RANGE_WRITE
+        | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    // SAFETY: a plain system call, which checks the descriptor. A length of 0 is all of it.
+    if unsafe { libc::sync_file_range(fd, 0, 0, ALL) } == 0 {
+        return Ok(());
+    }
+    match errno() {
+        libc::EPERM | libc::ENOSYS | libc::EINVAL | libc::ESPIPE => Ok(()),
+        errno => Err(errno),
+    }
+}
+
+/// Drops what the page cache holds of a file and has written. No loss where that is refused.
+pub fn drop_cached(fd: RawFd) {
+    // SAFETY: a plain system call, which checks the descriptor. A length of 0 is all of it.
+    unsafe { libc::posix_fadvise(fd, 0, 0, libc::POSIX_FADV_DONTNEED) };
+}
+
 /// Reads into private memory, continuing after EINTR. 0 at the end.
 ///
 /// # Safety

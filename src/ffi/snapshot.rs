@@ -69,7 +69,8 @@ pub const GUESTMEM_SNAPSHOT_SKIP_ZERO_PAGES: u64 = 2;
 /// Have the data on its disk when the call returns (fdatasync).
 pub const GUESTMEM_SNAPSHOT_SYNC: u64 = 4;
 /// Write past the page cache (O_DIRECT), to a file that can do it and from a position that is a
-/// multiple of the page size; GUESTMEM_E_UNSUPPORTED elsewhere.
+/// multiple of the page size; GUESTMEM_E_UNSUPPORTED elsewhere. Short pieces of a sparse file or an
+/// image go through it, are waited for, and leave it again: each by itself would take longer.
 pub const GUESTMEM_SNAPSHOT_DIRECT: u64 = 8;
 
 /// Data ranges one after the other: for files, pipes, sockets and callbacks.

@@ -19,6 +19,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const MAX_PARTS: usize = 1024;
 /// The most bytes at once, for progress to be told between.
 const MAX_BYTES: usize = 8 << 20;
+/// From so many bytes on a direct write takes no longer than one through the page cache. Each has to
+/// wait for the device, where the page cache has many on their way together.
+const WORTH_WAITING: usize = 1 << 20;
 
 /// Zeros for holes that were folded, which are never read from guest memory. Aligned as direct
 /// writes need it.
@@ -31,6 +34,8 @@ static ZEROS: Zeros = Zeros([0; 4096]);
 pub struct Target {
     /// What to write to.
     pub fd: RawFd,
+    /// What to write short pieces to: the same file, through the page cache. None: they are as others.
+    pub short: Option<RawFd>,
     /// Where in the file the data begins; None: at its position, which moves.
     pub start: Option<u64>,
 }
@@ -142,12 +147,14 @@ impl Parts {
         let completed = self.written;
         let quiet = QuietSignals::new();
         let mut quiet = quiet.map_err(|errno| Error::Io { errno, completed })?;
+        let short = self.target.short.filter(|_| self.size < WORTH_WAITING);
+        let fd = short.unwrap_or(self.target.fd);
         let mut rest = &mut self.list[..];
         let mut at = self.target.start.map(|start| start + self.position);
         while !rest.is_empty() {
             let failed = |errno| Error::Io { errno, completed: self.written };
             // SAFETY: whoever added the parts has promised that they can be read.
-            let written = unsafe { file::write_parts(self.target.fd, rest, at) };
+            let written = unsafe { file::write_parts(fd, rest, at) };
             let mut written = written.inspect_err(|&errno| quiet.note(errno)).map_err(failed)?;
             if written == 0 {
                 return Err(failed(libc::EIO));

@@ -128,6 +128,7 @@ fn write(
     let target = output.prepare(&metadata)?;
     let threads = batch::threads(options.threads, metadata.data_size());
     gather::write(&mut metadata, &holes, regions, target, threads, progress)?;
+    output.empty_cache(&metadata)?;
     Ok(metadata)
 }
 

@@ -45,7 +45,24 @@ impl Output {
         }
         let fd = self.direct.as_ref().map_or(self.fd, |direct| direct.as_raw_fd());
         let is_at_position = self.layout == Layout::Packed && self.direct.is_none();
-        Ok(Target { fd, start: (!is_at_position).then_some(self.position) })
+        let start = (!is_at_position).then_some(self.position);
+        Ok(Target { fd, short: self.is_mixed().then_some(self.fd), start })
+    }
+
+    /// Short pieces go through the page cache although the others do not. Packed ones are gathered.
+    fn is_mixed(&self) -> bool {
+        self.layout == Layout::Sparse && self.direct.is_some()
+    }
+
+    /// Leaves nothing in the page cache of what was to go past it.
+    pub fn empty_cache(&self, metadata: &Metadata) -> Result<()> {
+        if !self.is_mixed() {
+            return Ok(());
+        }
+        file::write_back(self.fd)
+            .map_err(|errno| Error::Io { errno, completed: metadata.data_size() })?;
+        file::drop_cached(self.fd);
+        Ok(())
     }
 
     /// Leaves the position as write(2) would have.

@@ -36,7 +36,7 @@ pub fn save(
 /// Writes metadata and trailer behind the memory.
 fn append(file: &Replacement, memory_size: u64, text: &[u8]) -> Result<()> {
     let trailer = Trailer::new(memory_size, text).to_bytes();
-    let mut parts = Parts::new(Target { fd: file.fd(), start: Some(0) })?;
+    let mut parts = Parts::new(Target { fd: file.fd(), short: None, start: Some(0) })?;
     // SAFETY: both live longer than `parts`.
     unsafe {
         parts.add(memory_size, text.as_ptr(), text.len())?;

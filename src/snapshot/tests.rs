@@ -331,7 +331,7 @@ fn folded_holes_are_written_as_zeros_and_stay_holes() {
         touch(&to, [0xff, 0xff, 0xff], 50);
         let mut gathered = Metadata { layout, ..metadata.clone() };
         let file = file();
-        let target = gather::Target { fd: file.as_raw_fd(), start: Some(0) };
+        let target = gather::Target { fd: file.as_raw_fd(), short: None, start: Some(0) };
         gather::write(&mut gathered, &holes, &regions, target, threads, &mut go_on).unwrap();
         assert_eq!(gathered.checksums, metadata.checksums);
         file.set_len(gathered.extent()).unwrap();
