@@ -358,7 +358,10 @@ size_t guestmem_last_error_message(char *buf, size_t cap);
 /** Never written through this library, which maps it for reading only. */
 #define GUESTMEM_REGION_READ_ONLY 4
 
-/** With GUESTMEM_REGION_FD: map the file copy-on-write. Alone: private memory without a file. */
+/**
+ * With GUESTMEM_REGION_FD: map the file copy-on-write; of one of huge pages, as many more are reserved
+ * as the region has, unless it is read-only. Alone: private memory without a file.
+ */
 #define GUESTMEM_REGION_PRIVATE 8
 
 /**
@@ -1926,6 +1929,12 @@ bool guestmem_slice_store_u64_fn(struct guestmem_slice s,
  * host memory is free, whatever backs it, locked or not. On files it punches a hole. Pages of
  * hugetlbfs lose their reservation: touching the range again needs a free huge page. Any thread.
  *
+ * In a copy-on-write region (GUESTMEM_LOAD_MAP, or a file mapped private) each part that is given
+ * back by itself is a mapping more, of which a process may have only so many (vm.max_map_count). All
+ * regions together take no more than half of what the rest of the process leaves, small parts a
+ * quarter. Beyond that zeros are written, and their memory is not free. Parts that touch are one, and
+ * giving the whole region back always frees all of it.
+ *
  * @param mem    a memory.
  * @param addr   first guest address, a multiple of the region's page size.
  * @param count  bytes, a multiple of the region's page size, not 0.
@@ -1940,8 +1949,7 @@ bool guestmem_slice_store_u64_fn(struct guestmem_slice s,
  *   memory that is a private mapping of a file, or shared and locked without its fd; a file that
  *   cannot have holes or is sealed against writing (F_SEAL_WRITE, F_SEAL_FUTURE_WRITE); caller's
  *   memory that maps several files, where the kernel does not tell of two of them beforehand.
- * @retval GUESTMEM_E_NO_MEMORY        the kernel lacked memory for it. Of a copy-on-write region the
- *   range is replaced, for which as many host addresses again are needed for a moment.
+ * @retval GUESTMEM_E_NO_MEMORY        the kernel lacked memory for it.
  * @retval GUESTMEM_E_TOO_LARGE        caller's memory: no descriptor was free to look at it.
  * @retval GUESTMEM_E_OS               a system call failed; of caller's memory of several mappings
  *   some may have been given back. Pages under
@@ -2326,7 +2334,10 @@ int guestmem_restore_read(const struct guestmem *mem,
 
 /**
  * Map the image copy-on-write instead of reading it: ready at once, whatever its size. An image
- * that cannot be mapped is an error, it is never read instead.
+ * that cannot be mapped is an error, it is never read instead. Where reading a hole through a mapping
+ * makes the file larger, and is SIGBUS when it cannot grow (tmpfs, memfds; overlayfs may lie on one),
+ * only data is mapped. Each run of it is a mapping, so of data in very many runs (as many mappings as
+ * guestmem_remove_range() may take) the shortest are copied.
  */
 #define GUESTMEM_LOAD_MAP 1
 

@@ -4,11 +4,14 @@
 mod guard;
 pub mod process;
 mod replace;
+mod replaced;
+mod room;
 
 use crate::address::{align_down, fits, next_congruent};
 use crate::error::{Error, Result, errno};
 use crate::parallel;
 use crate::proc::page_size;
+pub use replaced::Replaced;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -39,6 +42,8 @@ pub enum Content {
         fd: RawFd,
         /// Where in it the mapping starts.
         offset: u64,
+        /// It is made of pages of hugetlbfs.
+        huge: bool,
     },
     /// Zeros, private.
     Anonymous,
@@ -97,6 +102,7 @@ impl Mapping {
             kept_by: AtomicU64::new(0),
         };
         mapping.map_over(0, size, content)?;
+        mapping.dont_dump(0, size)?;
         Ok(mapping)
     }
 
@@ -211,8 +217,8 @@ impl Mapping {
     }
 
     fn populate_once(&self, offset: u64, len: u64) -> Result<()> {
-        let write = self.protection & libc::PROT_WRITE != 0;
-        let advice = if write { libc::MADV_POPULATE_WRITE } else { libc::MADV_POPULATE_READ };
+        let advice =
+            if self.is_writable() { libc::MADV_POPULATE_WRITE } else { libc::MADV_POPULATE_READ };
         self.advise(offset, len, advice, "madvise(MADV_POPULATE)").map_err(|error| match error {
             Error::Os { errno: libc::EINVAL, .. } => {
                 Error::Unsupported("the kernel cannot populate this mapping")
@@ -246,7 +252,8 @@ impl Mapping {
         if result != 0 { Err(Error::last_os("munlock")) } else { Ok(()) }
     }
 
-    fn dont_dump(&self, offset: u64, len: u64) -> Result<()> {
+    /// Leaves a range out of core dumps.
+    pub fn dont_dump(&self, offset: u64, len: u64) -> Result<()> {
         self.advise(offset, len, libc::MADV_DONTDUMP, "madvise(MADV_DONTDUMP)")
     }
 
@@ -258,23 +265,28 @@ impl Mapping {
         if result != 0 { Err(Error::last_os(call)) } else { Ok(()) }
     }
 
-    /// Maps content over a part that nobody else has been told of yet.
+    /// Maps content over a part that nobody else has been told of yet. [`Mapping::dont_dump`] is to
+    /// follow.
     pub fn map_over(&self, offset: u64, len: u64, content: Content) -> Result<()> {
         let start = self.part(offset, len)?;
         let (kind, fd, from) = match content {
             Content::Shared { fd, offset } => (libc::MAP_SHARED, fd, offset),
-            Content::CopyOnWrite { fd, offset } => (libc::MAP_PRIVATE, fd, offset),
+            Content::CopyOnWrite { fd, offset, .. } => (libc::MAP_PRIVATE, fd, offset),
             Content::Anonymous => (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0),
         };
-        // Private memory is charged when it is touched. Shared hugetlb pages are reserved now, so
-        // that a later touch cannot fail.
-        let reserve = if kind & libc::MAP_PRIVATE != 0 { libc::MAP_NORESERVE } else { 0 };
+        // Private memory is charged when it is touched. Pages of hugetlbfs that a store may need are
+        // reserved now, so that a later touch cannot fail.
+        let reserve = match content {
+            Content::CopyOnWrite { huge: true, .. } if self.is_writable() => 0,
+            Content::CopyOnWrite { .. } | Content::Anonymous => libc::MAP_NORESERVE,
+            Content::Shared { .. } => 0,
+        };
         let flags = kind | libc::MAP_FIXED | reserve;
         // SAFETY: replaces a part of our own reservation, which nobody else has been told of yet.
         let result =
             unsafe { libc::mmap(start, len as usize, self.protection, flags, fd, from as i64) };
         if result != libc::MAP_FAILED {
-            return self.dont_dump(offset, len);
+            return Ok(());
         }
         Err(match errno() {
             errno @ (libc::EPERM | libc::EACCES | libc::ENODEV) if fd >= 0 => {
@@ -282,6 +294,10 @@ impl Mapping {
             }
             errno => Error::from_os("mmap", errno),
         })
+    }
+
+    fn is_writable(&self) -> bool {
+        self.protection & libc::PROT_WRITE != 0
     }
 }
 

@@ -66,6 +66,25 @@ fn parse_maps(maps: &[u8]) -> Result<Vec<Area>> {
     Ok(areas)
 }
 
+/// How many mappings this process has, and how many of them lie between two addresses.
+pub fn count_mappings(start: u64, end: u64) -> Result<(u64, u64)> {
+    let maps = read_file(MAPS)?;
+    let (mut all, mut within) = (0, 0);
+    for area in maps.split(|&byte| byte == b'\n').filter_map(parse_area) {
+        all += 1;
+        within += u64::from(area.start >= start && area.end <= end);
+    }
+    Ok((all, within))
+}
+
+/// How many mappings a process may have.
+pub fn most_mappings() -> u64 {
+    const USUAL: u64 = 65530;
+    let text = read_file(c"/proc/sys/vm/max_map_count").unwrap_or_default();
+    let number = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
+    number.unwrap_or(USUAL)
+}
+
 /// One line: `start-end perms offset device inode [name]`.
 fn parse_area(line: &[u8]) -> Option<Area> {
     // The name may be anything; what stands before it is ASCII.

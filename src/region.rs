@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! MemoryRegion: a guest address range, its mapping, what backs it, and how it was asked for.
 
+mod remove;
+
 use crate::address::{GuestRange, is_aligned};
 use crate::backing::{Backing, BackingFile, FileUse};
 use crate::caller::{self, Given, Part};
 use crate::claim::Claim;
 use crate::error::{Error, Result};
 use crate::handle::{Pool, Pooled, Ref};
-use crate::mapping::{Advice, Content, Here, Mapping, Placement};
-use crate::proc::{Maps, cgroup, page_size};
+use crate::mapping::{Advice, Content, Here, Mapping, Placement, Replaced};
+use crate::proc::{self, Maps, cgroup, page_size};
 use std::os::fd::RawFd;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Regions of at least this size are placed so that huge pages can map them.
@@ -147,6 +150,8 @@ pub struct MemoryRegion {
     advice: AtomicU32,
     /// Where it is locked, if it is.
     locked: Here,
+    /// What of a copy-on-write mapping is private zeros by now.
+    replaced: Mutex<Replaced>,
     /// What it holds is neither the old nor the new state: a restore failed half way.
     tainted: AtomicBool,
     /// Snapshots, or a restore, that are at work on it.
@@ -219,7 +224,8 @@ impl MemoryRegion {
                 map(Content::Shared { fd: file.fd(), offset: *offset })?
             }
             (Backing::CopyOnWrite { file, offset }, _) => {
-                map(Content::CopyOnWrite { fd: file.fd(), offset: *offset })?
+                let huge = page_size > proc::page_size();
+                map(Content::CopyOnWrite { fd: file.fd(), offset: *offset, huge })?
             }
             (Backing::Caller { .. }, Source::Caller { memory, .. }) => {
                 Mapping::of_caller(memory.0, range.size(), options.read_only)
@@ -246,6 +252,7 @@ impl MemoryRegion {
             page_size,
             advice,
             locked: Here::nowhere(),
+            replaced: Mutex::default(),
             tainted,
             claim,
         })
@@ -301,22 +308,6 @@ impl MemoryRegion {
         self.tainted.store(tainted, Ordering::Release);
     }
 
-    /// Frees the pages at `offset..offset + len`, page-aligned and within the region; they read
-    /// as zeros afterwards. `maps` is for whoever removes from many regions.
-    pub fn remove(&self, offset: u64, len: u64, maps: &Maps) -> Result<()> {
-        match &self.backing {
-            Backing::Shared { file, offset: start } => file.punch_hole(start + offset, len),
-            // Before Linux 5.18 locked pages cannot be discarded, but replaced.
-            Backing::Anonymous => {
-                self.mapping.discard(offset, len).or_else(|_| self.replace_with_zeros(offset, len))
-            }
-            Backing::CopyOnWrite { .. } => self.replace_with_zeros(offset, len),
-            Backing::Caller { .. } => {
-                caller::remove(&self.mapping, self.given(), offset, len, maps)
-            }
-        }
-    }
-
     /// What of `offset..offset + len` lies in which of the caller's mappings; nothing for memory of the
     /// library's.
     pub fn parts_of_caller(&self, offset: u64, len: u64, maps: &Maps) -> Result<Vec<Part>> {
@@ -336,20 +327,6 @@ impl MemoryRegion {
     /// What the caller said of the file behind its memory.
     fn given(&self) -> Given<'_> {
         self.backing.file().map(|(file, start)| (&**file, start))
-    }
-
-    /// As [`MemoryRegion::remove`], but part of it may be done when it fails: what is replaced takes
-    /// few host addresses more that way.
-    pub fn remove_in_pieces(&self, offset: u64, len: u64, maps: &Maps) -> Result<()> {
-        const PIECE: u64 = 256 << 20;
-        let end = offset + len;
-        let mut starts = (offset..end).step_by(PIECE as usize);
-        starts.try_for_each(|start| self.remove(start, PIECE.min(end - start), maps))
-    }
-
-    /// Puts private zeros in place of a part of a new region that nobody else knows of yet.
-    pub fn begin_with_zeros(&self, offset: u64, len: u64) -> Result<()> {
-        self.mapping.map_over(offset, len, Content::Anonymous)
     }
 
     /// Who is at work on all of it.
@@ -395,18 +372,6 @@ impl MemoryRegion {
     fn in_force(&self) -> u32 {
         let given = self.advice.load(Ordering::Relaxed);
         if self.locked.holds() { given } else { given & !bit(Advice::Lock) }
-    }
-
-    fn replace_with_zeros(&self, offset: u64, len: u64) -> Result<()> {
-        loop {
-            let given = self.in_force();
-            let in_force = Advice::ALL.into_iter().filter(|&advice| given & bit(advice) != 0);
-            self.mapping.replace_with_zeros(offset, len, in_force)?;
-            // What another thread has given or taken back meanwhile may have missed the new pages.
-            if self.in_force() == given {
-                return Ok(());
-            }
-        }
     }
 }
 

@@ -23,7 +23,10 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::null_mut;
 
 /// Map the image copy-on-write instead of reading it: ready at once, whatever its size. An image
-/// that cannot be mapped is an error, it is never read instead.
+/// that cannot be mapped is an error, it is never read instead. Where reading a hole through a mapping
+/// makes the file larger, and is SIGBUS when it cannot grow (tmpfs, memfds; overlayfs may lie on one),
+/// only data is mapped. Each run of it is a mapping, so of data in very many runs (as many mappings as
+/// guestmem_remove_range() may take) the shortest are copied.
 pub const GUESTMEM_LOAD_MAP: u64 = 1;
 /// With _MAP: check all checksums first, and that nothing but zeros lies where there is no data.
 pub const GUESTMEM_LOAD_VERIFY: u64 = 2;

@@ -31,6 +31,12 @@ const _: () = assert!(
 /// host memory is free, whatever backs it, locked or not. On files it punches a hole. Pages of
 /// hugetlbfs lose their reservation: touching the range again needs a free huge page. Any thread.
 ///
+/// In a copy-on-write region (GUESTMEM_LOAD_MAP, or a file mapped private) each part that is given
+/// back by itself is a mapping more, of which a process may have only so many (vm.max_map_count). All
+/// regions together take no more than half of what the rest of the process leaves, small parts a
+/// quarter. Beyond that zeros are written, and their memory is not free. Parts that touch are one, and
+/// giving the whole region back always frees all of it.
+///
 /// @param mem    a memory.
 /// @param addr   first guest address, a multiple of the region's page size.
 /// @param count  bytes, a multiple of the region's page size, not 0.
@@ -45,8 +51,7 @@ const _: () = assert!(
 ///   memory that is a private mapping of a file, or shared and locked without its fd; a file that
 ///   cannot have holes or is sealed against writing (F_SEAL_WRITE, F_SEAL_FUTURE_WRITE); caller's
 ///   memory that maps several files, where the kernel does not tell of two of them beforehand.
-/// @retval GUESTMEM_E_NO_MEMORY        the kernel lacked memory for it. Of a copy-on-write region the
-///   range is replaced, for which as many host addresses again are needed for a moment.
+/// @retval GUESTMEM_E_NO_MEMORY        the kernel lacked memory for it.
 /// @retval GUESTMEM_E_TOO_LARGE        caller's memory: no descriptor was free to look at it.
 /// @retval GUESTMEM_E_OS               a system call failed; of caller's memory of several mappings
 ///   some may have been given back. Pages under

@@ -34,7 +34,8 @@ pub const GUESTMEM_REGION_FD: u64 = 0x01;
 pub const GUESTMEM_REGION_HOST: u64 = 0x02;
 /// Never written through this library, which maps it for reading only.
 pub const GUESTMEM_REGION_READ_ONLY: u64 = 0x04;
-/// With GUESTMEM_REGION_FD: map the file copy-on-write. Alone: private memory without a file.
+/// With GUESTMEM_REGION_FD: map the file copy-on-write; of one of huge pages, as many more are reserved
+/// as the region has, unless it is read-only. Alone: private memory without a file.
 pub const GUESTMEM_REGION_PRIVATE: u64 = 0x08;
 /// Huge pages of hugetlbfs, reserved at creation so that no access can fail for want of one. Where the
 /// process's cgroup may limit their number they are taken then, as with GUESTMEM_REGION_POPULATE. Pages of

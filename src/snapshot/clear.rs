@@ -67,7 +67,7 @@ impl<'a> Clearing<'a> {
         if let Backing::CopyOnWrite { .. } = region.backing() {
             // One mapping instead of one for each part: a process may have only so many. Whatever
             // the snapshot holds is written anew.
-            return region.remove_in_pieces(0, region.range().size(), maps);
+            return region.remove(0, region.range().size(), maps);
         }
         if self.mapped.is_empty() {
             return self.stale.iter().try_for_each(|part| clear_part(region, *part, maps));

@@ -32,9 +32,10 @@ use crate::handle::Ref;
 use crate::pagemap::{PageMap, Wanted};
 use crate::parallel;
 use crate::region::MemoryRegion;
-use files::File;
+use files::{File, Way};
 use pieces::{FilePart, Piece, Pieces};
-pub use ranges::Found;
+pub use ranges::{Found, within};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// Finds the parts of each region that may hold anything but zeros: page-aligned, ascending,
 /// disjoint, joined. Refuses memory of which parts may be missing here.
@@ -45,6 +46,22 @@ pub fn find(regions: &[Ref<MemoryRegion>], threads: usize) -> Result<Vec<Vec<Dat
         all.push(ranges?);
     }
     Ok(all)
+}
+
+/// What of the parts `covers` of a file may hold data, as the file tells. All are page-aligned,
+/// ascending and disjoint. The position of `file` moves.
+pub fn find_in_file(file: &OwnedFd, covers: Vec<DataRange>) -> Result<Vec<DataRange>> {
+    let (_, keeping) = Way::Held(file.as_raw_fd()).ask()?;
+    if !keeping.can_seek() {
+        return Ok(covers);
+    }
+    let data = seek::data(file, &covers, &[])?;
+    let mut found = Found::default();
+    for cover in &covers {
+        let mut parts = within(&data, cover.start, cover.end);
+        parts.try_for_each(|part| found.add(part.start, part.end))?;
+    }
+    Ok(found.into_ranges())
 }
 
 /// Finds the parts of each region that may have pages, also where these hold nothing. It may be

@@ -4,19 +4,17 @@
 use super::bounce::Part;
 use super::data::DataFile;
 use super::image::Image;
-use super::metadata::{Chunk, Metadata};
+use super::metadata::Chunk;
 use super::put::Place;
-use super::{Progress, batch, holes};
-use crate::address::{align_down, next_congruent};
+use super::{Progress, batch, holes, map};
 use crate::alloc::vec_of;
-use crate::backing::{Backing, BackingFile, FileUse};
 use crate::error::{Error, Result};
 use crate::handle::Ref;
 use crate::memory::GuestMemory;
 use crate::proc::page_size;
-use crate::region::{MemoryRegion, RegionOptions, Source};
+use crate::region::RegionOptions;
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
 /// How an image is to be loaded.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +48,7 @@ pub fn load(path: &CStr, options: LoadOptions, progress: Progress) -> Result<Ref
     } else {
         progress(metadata.data_size(), metadata.data_size())?;
     }
-    map(&fd, &metadata)
+    map::map(&fd, &metadata)
 }
 
 fn read(data: &DataFile, threads: usize, progress: Progress) -> Result<Ref<GuestMemory>> {
@@ -65,35 +63,4 @@ fn read(data: &DataFile, threads: usize, progress: Progress) -> Result<Ref<Guest
     let put = |chunk: Chunk, part: Part| place.put(chunk, part);
     data.read(threads, &put, progress)?;
     Ok(mem)
-}
-
-/// Maps the image, and private zeros in place of its large holes.
-fn map(fd: &OwnedFd, metadata: &Metadata) -> Result<Ref<GuestMemory>> {
-    // Each such hole is a mapping more, and takes its time.
-    const SMALLEST: u64 = 2 << 20;
-    const MOST: u64 = 512;
-    let size = metadata.memory_size();
-    let large = (size / MOST).max(SMALLEST);
-    let file = BackingFile::from_caller(fd.as_raw_fd(), 0, size, FileUse::ReadOnly)?;
-    let mut regions = vec_of(metadata.regions.len())?;
-    let mut offset = 0;
-    for region in &metadata.regions {
-        let source = Source::File { fd: file.fd(), offset, private: true };
-        let plain = RegionOptions::plain(region.guest_base, region.size);
-        let backing = Backing::CopyOnWrite { file: file.clone(), offset };
-        let options = RegionOptions { source, ..plain };
-        let mapped = MemoryRegion::with_backing(&options, backing)?;
-        for hole in metadata.holes_of(region) {
-            let start = next_congruent(hole.start, 0, page_size()).unwrap_or(hole.end);
-            let size = align_down(hole.end, page_size()).saturating_sub(start);
-            // Through the file, each of its pages would take one of the page cache to be read, and
-            // one more to be written.
-            if size >= large {
-                mapped.begin_with_zeros(start, size)?;
-            }
-        }
-        regions.push(mapped);
-        offset += region.size;
-    }
-    GuestMemory::from_regions(regions)
 }

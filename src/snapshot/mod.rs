@@ -12,7 +12,7 @@
 //! - [`bounce`], [`copies`]: bytes from and to guest memory, by way of private memory.
 //! - [`data`], `direct`: reading the data of a file or stream against them.
 //! - [`restore`], [`put`], [`clear`]: putting data back, and holes where there is none.
-//! - [`image`], [`save`], [`replace`], [`load`], [`holes`]: image files.
+//! - [`image`], [`save`], [`replace`], [`load`], [`map`], [`holes`]: image files.
 
 pub mod batch;
 pub mod bounce;
@@ -30,6 +30,7 @@ pub mod holes;
 pub mod image;
 pub mod json;
 pub mod load;
+pub mod map;
 pub mod metadata;
 pub mod output;
 pub mod packed;

@@ -47,6 +47,11 @@ impl Keeping {
         })
     }
 
+    /// Whether it tells of its holes to those who seek.
+    pub fn can_seek(self) -> bool {
+        matches!(self, Keeping::Memory { .. } | Keeping::Sparse)
+    }
+
     /// Whether to look for its pages in page tables first. Reading these entry by entry takes as
     /// long as seeking.
     pub fn is_told_by_pages(self, can_scan: bool) -> bool {
