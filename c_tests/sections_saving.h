@@ -171,6 +171,7 @@ static void image_run(void)
     load_and_look(GUESTMEM_LOAD_MAP);
     load_and_look(GUESTMEM_LOAD_MAP | GUESTMEM_LOAD_VERIFY);
     CHECK_OK(guestmem_image_metadata("image", &metadata));
+    CHECK_OK(guestmem_prepare());
     guestmem_free(metadata);
 }
 

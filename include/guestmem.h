@@ -33,7 +33,8 @@
  *   a reference that guestmem_unref() takes; guestmem_region_new() and guestmem_region_ref() one
  *   that guestmem_region_unref() takes. Text that a call allocates goes to guestmem_free().
  *   File descriptors that you pass in stay yours, those that you get are borrowed: valid while
- *   their region lives, not to be closed. All descriptors are close-on-exec.
+ *   their region lives, not to be closed. All descriptors are close-on-exec. Those that
+ *   guestmem_prepare() or the first look at page tables opens stay open as long as the process.
  *
  * Misuse
  *   A handle whose last reference is gone, one of the other kind, NULL, or a pointer to other
@@ -2173,8 +2174,8 @@ typedef int64_t (*guestmem_read_fn)(void *user, void *buf, size_t len);
  * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
  * @retval GUESTMEM_E_INVALID_ARGUMENT  metadata is NULL; a bad struct size, unknown flag or layout.
  * @retval GUESTMEM_E_UNSUPPORTED       with _SYNC or _DIRECT, what cannot be synced or written so;
- *   sparse, what is no file or opened to append; where data lies cannot be told: no /proc, a file
- *   region whose file cannot be opened again, caller's memory with neither fd nor the privilege to
+ *   sparse, what is no file or opened to append; where data lies cannot be told: no /proc or
+ *   one of another user (see guestmem_prepare()), caller's memory with neither fd nor the privilege to
  *   look, or memory whose missing pages a userfaultfd supplies.
  * @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
  * @retval GUESTMEM_E_BUSY              fd is a file that backs the memory, or may be: where a file
@@ -2471,6 +2472,22 @@ int guestmem_load(const char *path,
  * @retval GUESTMEM_E_OS                 another system call failed: there is no such file, say.
  */
 int guestmem_image_metadata(const char *path, char **metadata);
+
+/**
+ * Opens what later calls need of /proc and /dev, and keeps it open: for programs that shut themselves
+ * in a folder (chroot(2), pivot_root(2)) or change their user without exec(3), after which
+ * /proc/self/pagemap belongs to root. Snapshots, images, removing ranges and descriptions go on to
+ * work then. Four descriptors at the most stay open as long as the process; no folder is among them. A
+ * second call opens what is missing, as after closefrom(3). A forked child has to call it for itself.
+ * The page tables are kept by the first snapshot, restore or save too. Any thread.
+ *
+ * @retval GUESTMEM_OK             all that there is is open.
+ * @retval GUESTMEM_E_UNSUPPORTED  there is no /proc, or it belongs to another user already.
+ * @retval GUESTMEM_E_TOO_LARGE    a limit of the process or the system was met: descriptors.
+ * @retval GUESTMEM_E_NO_MEMORY    a host allocation failed.
+ * @retval GUESTMEM_E_OS           another system call failed.
+ */
+int guestmem_prepare(void);
 
 #ifdef __cplusplus
 }

@@ -2,7 +2,7 @@
 //! Who is at work on all of a region: several that read it, or one that writes it.
 
 use crate::error::Result;
-use crate::mapping::process;
+use crate::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a claim is for.

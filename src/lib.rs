@@ -19,6 +19,7 @@
 //! - [`mod@file`], [`proc`], [`same_file`], [`pagemap`], [`userfault`], [`signals`], [`parallel`]: what open
 //!   files and the system tell, which file a mapping is of, where there are pages, who supplies missing
 //!   ones, signals kept from the embedder, short-lived threads.
+//! - [`kept`], [`process`]: what stays open of /proc and /dev, and in which process it was opened.
 //! - [`alloc`], [`error`]: growth that may fail, and what can go wrong.
 //!
 //! `include/guestmem_inline.h` does in C what [`table`] and [`volatile`] do for single values, on the
@@ -39,12 +40,14 @@ pub mod fd_io;
 pub mod ffi;
 pub mod file;
 pub mod handle;
+pub mod kept;
 pub mod mapping;
 pub mod memory;
 pub mod pagemap;
 pub mod parallel;
 pub mod policy;
 pub mod proc;
+pub mod process;
 pub mod published;
 pub mod region;
 pub mod same_file;

@@ -2,7 +2,6 @@
 //! One mapping with its guard pages: creation, advice, locking, removal of pages.
 
 mod guard;
-pub mod process;
 mod replace;
 mod replaced;
 mod room;
@@ -11,6 +10,7 @@ use crate::address::{align_down, fits, next_congruent};
 use crate::error::{Error, Result, errno};
 use crate::parallel;
 use crate::proc::page_size;
+use crate::process;
 pub use replaced::Replaced;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};

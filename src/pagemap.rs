@@ -4,6 +4,7 @@
 use crate::alloc::vec_of;
 use crate::error::{Error, Result, errno};
 use crate::file::{self, pread_some};
+use crate::kept;
 use crate::proc::page_size;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
@@ -96,8 +97,7 @@ impl PageMap {
     /// Opens them. Where that fails, looking will.
     pub fn open() -> Self {
         let none = Error::Unsupported("/proc/thread-self/pagemap is needed");
-        let file = file::open(c"/proc/thread-self/pagemap", libc::O_RDONLY);
-        let file = file.map_err(|errno| unavailable(errno, none));
+        let file = kept::page_map().map_err(|errno| unavailable(errno, none));
         // Linux 6.7 and later answer to no addresses with no pages.
         let nothing = &mut ScanArg { size: size_of::<ScanArg>() as u64, ..Default::default() };
         let can_scan = file.as_ref().is_ok_and(|file| scan(file.as_raw_fd(), nothing) == Ok(0));

@@ -7,8 +7,10 @@
 use crate::alloc::push;
 use crate::error::{Error, Result, errno};
 use crate::file::{self, Outcome};
+use crate::kept::{self, Kept, Source};
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::{Mutex, PoisonError};
 
 pub mod cgroup;
 pub mod huge_pages;
@@ -55,8 +57,6 @@ pub struct Area {
     /// Bytes of one of its pages, where that is known.
     pub page: Option<u64>,
 }
-
-const MAPS: &CStr = c"/proc/thread-self/maps";
 
 fn parse_maps(maps: &[u8]) -> Result<Vec<Area>> {
     let mut areas = Vec::new();
@@ -198,7 +198,7 @@ pub fn resident_areas() -> Result<Vec<(u64, u64, u64)>> {
 
 /// Gives each name and value that proc_pid_smaps(5) tells of each mapping.
 fn each_detail(mut visit: impl FnMut(&Area, &str, &str) -> Result<()>) -> Result<()> {
-    let smaps = read_file(c"/proc/thread-self/smaps")?;
+    let smaps = read_own(Kept::Smaps)?;
     let mut current = None;
     for line in smaps.split(|&byte| byte == b'\n') {
         if let Some(area) = parse_area(line) {
@@ -289,6 +289,21 @@ pub fn open_mapped(start: u64, end: u64) -> Outcome<OwnedFd> {
     let mut path = [0; 128];
     let names = format_args!("/proc/{thread}/map_files/{start:x}-{end:x}");
     file::open(file::short_path(&mut path, names), libc::O_PATH)
+}
+
+/// A whole file of /proc that tells of this process.
+fn read_own(file: Kept) -> Result<Vec<u8>> {
+    // Those who read what is kept share a position.
+    static READING: Mutex<()> = Mutex::new(());
+    match kept::open(file).map_err(|errno| Error::from_os("open", errno))? {
+        Source::New(fd) => read_all(fd.as_raw_fd()),
+        Source::Kept(fd) => {
+            let _alone = READING.lock().unwrap_or_else(PoisonError::into_inner);
+            file::seek(fd.as_raw_fd(), 0, libc::SEEK_SET)
+                .map_err(|errno| Error::from_os("lseek", errno))?;
+            read_all(fd.as_raw_fd())
+        }
+    }
 }
 
 /// A whole file of /proc or /sys.

@@ -9,6 +9,7 @@
 
 use crate::error::errno;
 use crate::file::{self, Outcome};
+use crate::kept;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 /// linux/userfaultfd.h
@@ -93,7 +94,7 @@ fn create() -> Outcome<OwnedFd> {
 
 /// By /dev/userfaultfd, which has rights of its own.
 fn create_by_device() -> Outcome<OwnedFd> {
-    let device = file::open(c"/dev/userfaultfd", libc::O_RDWR)?;
+    let device = kept::userfaultfd_device()?;
     // SAFETY: the request takes flags.
     owned(unsafe { libc::ioctl(device.as_raw_fd(), USERFAULTFD_IOC_NEW, libc::O_CLOEXEC) })
 }

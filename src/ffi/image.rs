@@ -16,6 +16,7 @@ use super::snapshot::{
 };
 use super::{Plain, call, known_flags, memory, required, set, struct_in, text_out};
 use crate::error::{Error, Result};
+use crate::kept;
 use crate::snapshot::image::Image;
 use crate::snapshot::load::{LoadOptions, load};
 use crate::snapshot::{restore, save};
@@ -208,6 +209,23 @@ pub unsafe extern "C" fn guestmem_image_metadata(
             Ok(())
         })
     }
+}
+
+/// Opens what later calls need of /proc and /dev, and keeps it open: for programs that shut themselves
+/// in a folder (chroot(2), pivot_root(2)) or change their user without exec(3), after which
+/// /proc/self/pagemap belongs to root. Snapshots, images, removing ranges and descriptions go on to
+/// work then. Four descriptors at the most stay open as long as the process; no folder is among them. A
+/// second call opens what is missing, as after closefrom(3). A forked child has to call it for itself.
+/// The page tables are kept by the first snapshot, restore or save too. Any thread.
+///
+/// @retval GUESTMEM_OK             all that there is is open.
+/// @retval GUESTMEM_E_UNSUPPORTED  there is no /proc, or it belongs to another user already.
+/// @retval GUESTMEM_E_TOO_LARGE    a limit of the process or the system was met: descriptors.
+/// @retval GUESTMEM_E_NO_MEMORY    a host allocation failed.
+/// @retval GUESTMEM_E_OS           another system call failed.
+#[unsafe(no_mangle)]
+pub extern "C" fn guestmem_prepare() -> c_int {
+    call(None, kept::prepare)
 }
 
 /// # Safety

@@ -32,7 +32,8 @@
 //!   a reference that guestmem_unref() takes; guestmem_region_new() and guestmem_region_ref() one
 //!   that guestmem_region_unref() takes. Text that a call allocates goes to guestmem_free().
 //!   File descriptors that you pass in stay yours, those that you get are borrowed: valid while
-//!   their region lives, not to be closed. All descriptors are close-on-exec.
+//!   their region lives, not to be closed. All descriptors are close-on-exec. Those that
+//!   guestmem_prepare() or the first look at page tables opens stay open as long as the process.
 //!
 //! Misuse
 //!   A handle whose last reference is gone, one of the other kind, NULL, or a pointer to other

@@ -133,8 +133,8 @@ unsafe impl Plain for guestmem_restore_options {}
 /// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
 /// @retval GUESTMEM_E_INVALID_ARGUMENT  metadata is NULL; a bad struct size, unknown flag or layout.
 /// @retval GUESTMEM_E_UNSUPPORTED       with _SYNC or _DIRECT, what cannot be synced or written so;
-///   sparse, what is no file or opened to append; where data lies cannot be told: no /proc, a file
-///   region whose file cannot be opened again, caller's memory with neither fd nor the privilege to
+///   sparse, what is no file or opened to append; where data lies cannot be told: no /proc or
+///   one of another user (see guestmem_prepare()), caller's memory with neither fd nor the privilege to
 ///   look, or memory whose missing pages a userfaultfd supplies.
 /// @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
 /// @retval GUESTMEM_E_BUSY              fd is a file that backs the memory, or may be: where a file

@@ -2,10 +2,10 @@
 //! The mappings of this process, looked up by address.
 
 use super::query::area_at;
-use super::{Area, MAPS, page_size, page_sizes, parse_maps, read_file};
+use super::{Area, page_size, page_sizes, parse_maps, read_own};
 use crate::alloc::{push, vec_of};
 use crate::error::{Error, Result};
-use crate::file;
+use crate::kept::{self, Kept};
 use std::cell::OnceCell;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -32,7 +32,7 @@ impl Maps {
         match self.ask(start, end)? {
             Some(areas) => Ok(areas),
             None => {
-                let all = parse_maps(&read_file(MAPS)?)?;
+                let all = parse_maps(&read_own(Kept::Maps)?)?;
                 among(self.all.get_or_init(|| all), start, end)
             }
         }
@@ -76,9 +76,9 @@ impl Maps {
         let file = match self.file.get() {
             Some(file) => file,
             None => {
-                let file = file::open(MAPS, libc::O_RDONLY);
+                let file = kept::open(Kept::Maps);
                 let file = file.map_err(|errno| Error::from_os("open", errno))?;
-                self.file.get_or_init(|| file)
+                self.file.get_or_init(|| file.into_fd())
             }
         };
         Ok(file.as_raw_fd())
@@ -110,7 +110,7 @@ mod tests {
         let start = &raw const local as u64;
         let asked = Maps::default();
         let read = Maps::default();
-        read.all.set(parse_maps(&read_file(MAPS).unwrap()).unwrap()).unwrap();
+        read.all.set(parse_maps(&read_own(Kept::Maps).unwrap()).unwrap()).unwrap();
         for maps in [&asked, &read] {
             let kinds = |start, len| maps.at(start, len).map(|all| all[0].kind);
             assert_eq!(kinds(start, 1), Ok(MemoryKind::PrivateAnonymous));

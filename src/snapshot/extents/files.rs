@@ -92,6 +92,18 @@ impl Way {
         opened.map_err(|errno| unavailable(errno, Error::Unsupported(why)))
     }
 
+    /// A further descriptor of the file, which may be read at offsets, but whose position is others'
+    /// too: for a file that cannot be opened anew, for the reason of `error`, as its path belongs to
+    /// another user or /proc is not there.
+    fn duplicate(self, error: Error) -> Result<OwnedFd> {
+        match (self, error) {
+            (Way::Held(fd), Error::Unsupported(_)) => {
+                file::duplicate(fd).map_err(|errno| Error::from_os("fcntl(F_DUPFD_CLOEXEC)", errno))
+            }
+            _ => Err(error),
+        }
+    }
+
     /// Which file it is, and what it can tell.
     pub fn ask(self) -> Result<(FileId, Keeping)> {
         self.with(|fd| {
@@ -147,13 +159,16 @@ impl File<'_> {
         if keeping == Keeping::Dense {
             return Ok(covers);
         }
-        let file = way.open()?;
+        let opened = way.open();
+        let has_own_position = opened.is_ok();
+        let file = opened.or_else(|error| way.duplicate(error))?;
         let allocated =
             || file::stat(file.as_raw_fd()).map(|stat| allocated(&stat)).map_err(stat_error);
         let data = match keeping {
             Keeping::HugePages(_) if allocated()? == 0 => Vec::new(),
             Keeping::HugePages(size) => huge::data(&file, &covers, seen, size)?,
-            _ => seek::data(&file, &covers, seen)?,
+            _ if has_own_position => seek::data(&file, &covers, seen)?,
+            _ => huge::data(&file, &covers, seen, page_size())?,
         };
         let in_memory = matches!(keeping, Keeping::Memory { .. } | Keeping::HugePages(_));
         if extent == Extent::Pages && in_memory && self.parts.iter().any(|part| part.shared) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! What a file of huge pages holds, which seeking cannot tell.
+//! What a file holds, by reading it: where it is one of huge pages, which seeking cannot tell, or where
+//! seeking would move a position that others have too.
 
 use super::super::metadata::DataRange;
 use super::ranges::Found;
@@ -19,7 +20,7 @@ pub fn data(
     seen: &[DataRange],
     size: u64,
 ) -> Result<Vec<DataRange>> {
-    let mut buffer = zeros(AT_ONCE)?;
+    let mut buffer = zeros(AT_ONCE.min(size as usize))?;
     let mut found = Found::default();
     let mut seen = seen.iter().peekable();
     for cover in covers {

@@ -2,15 +2,16 @@
 //! Which process this is. A number of the kernel's does not tell: a child in a namespace of its own
 //! may have its parent's, and numbers come again.
 
-use super::map_anywhere;
 use crate::error::{Error, Result};
-use crate::proc::page_size;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// One page that the kernel empties in a forked child (MADV_WIPEONFORK in madvise(2)). It holds the
 /// identity, and lives as long as the library.
 static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(null_mut());
+
+/// What is used of it. The kernel rounds up to a page.
+const SIZE: usize = size_of::<AtomicU64>();
 
 /// Identities that were given: a child goes on counting where its parent was.
 static GIVEN: AtomicU64 = AtomicU64::new(0);
@@ -68,10 +69,16 @@ fn page() -> Result<&'static AtomicU64> {
 }
 
 fn map_page() -> Result<*mut AtomicU64> {
-    let page: *mut AtomicU64 =
-        map_anywhere(page_size() as usize, libc::PROT_READ | libc::PROT_WRITE)?.cast();
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: new addresses of the kernel's choice.
+    let page = unsafe { libc::mmap(null_mut(), SIZE, protection, flags, -1, 0) };
+    if page == libc::MAP_FAILED {
+        return Err(Error::last_os("mmap"));
+    }
+    let page: *mut AtomicU64 = page.cast();
     // SAFETY: the mapping just made.
-    if unsafe { libc::madvise(page.cast(), page_size() as usize, libc::MADV_WIPEONFORK) } != 0 {
+    if unsafe { libc::madvise(page.cast(), SIZE, libc::MADV_WIPEONFORK) } != 0 {
         let error = Error::last_os("madvise(MADV_WIPEONFORK)");
         unmap_page(page);
         return Err(error);
@@ -81,7 +88,7 @@ fn map_page() -> Result<*mut AtomicU64> {
 
 fn unmap_page(page: *mut AtomicU64) {
     // SAFETY: a page of `map_page` that nobody else knows of.
-    unsafe { libc::munmap(page.cast(), page_size() as usize) };
+    unsafe { libc::munmap(page.cast(), SIZE) };
 }
 
 #[cfg(test)]
