@@ -68,7 +68,7 @@ fn parse_maps(maps: &[u8]) -> Result<Vec<Area>> {
 
 /// How many mappings this process has, and how many of them lie between two addresses.
 pub fn count_mappings(start: u64, end: u64) -> Result<(u64, u64)> {
-    let maps = read_file(MAPS)?;
+    let maps = read_own(Kept::Maps)?;
     let (mut all, mut within) = (0, 0);
     for area in maps.split(|&byte| byte == b'\n').filter_map(parse_area) {
         all += 1;
