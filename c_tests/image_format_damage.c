@@ -260,25 +260,6 @@ static void test_metadata_without_checksums(void)
     judge_by_the_reader(&judged);
 }
 
-static void test_depth(void)
-{
-    static struct judged judged;
-    const size_t len = good.len - TRAILER - good.metadata;
-    char text[4096];
-    size_t depth;
-    for (depth = 127; depth <= 128; depth++) { /* besides the outer object */
-        size_t at = 0, i;
-        text[at++] = '{';
-        at += (size_t)sprintf(text + at, "\"x\":");
-        for (i = 0; i < depth; i++) text[at++] = '[';
-        for (i = 0; i < depth; i++) text[at++] = ']';
-        text[at++] = ',';
-        memcpy(text + at, good.bytes + good.metadata + 1, len - 1);
-        judge_metadata(&judged, text, at + len - 1, depth == 127 ? GOOD : DAMAGED, CHECKED);
-    }
-    judge_by_the_reader(&judged);
-}
-
 /* A packed snapshot, damaged: its data by a bit, by a byte too few and one too many. */
 static void test_packed_damage(void)
 {
@@ -327,7 +308,6 @@ int main(void)
     test_trailers();
     test_metadata();
     test_metadata_without_checksums();
-    test_depth();
     test_packed_damage();
     guestmem_unref(good.mem);
     free(good.bytes);

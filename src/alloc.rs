@@ -35,54 +35,39 @@ pub fn push<T>(items: &mut Vec<T>, item: T) -> Result<()> {
     Ok(())
 }
 
-/// Bytes that grow fallibly, to be written to.
+/// Bytes that grow fallibly. Writing never fails, so that nobody has to make an error of it: what could
+/// not grow is told at the end.
 #[derive(Debug, Default)]
-pub struct Text(Vec<u8>);
+pub struct Sink {
+    bytes: Vec<u8>,
+    failed: bool,
+}
 
-impl Text {
-    /// What was written.
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.0
-    }
-
-    /// Bytes written so far.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Appends a number in decimal digits.
-    pub fn write_number(&mut self, number: u64) -> std::io::Result<()> {
-        let mut digits = [0u8; 20];
-        let (mut at, mut rest) = (digits.len(), number);
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                return self.write_all(&digits[at..]);
-            }
-        }
-    }
-
-    /// True before anything is written.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+impl Sink {
+    /// All that was written, unless memory ran out.
+    pub fn finish(self) -> Result<Vec<u8>> {
+        if self.failed { Err(Error::NoMemory("a text")) } else { Ok(self.bytes) }
     }
 }
 
-/// What stands before the item with this index in a list.
-pub fn comma(index: usize) -> &'static str {
-    if index == 0 { "" } else { "," }
-}
-
-impl Write for Text {
+impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.try_reserve(bytes.len()).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
-        self.0.extend_from_slice(bytes);
+        self.failed |= self.bytes.try_reserve(bytes.len()).is_err();
+        if !self.failed {
+            self.bytes.extend_from_slice(bytes);
+        }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+/// `value` as a JSON text.
+pub fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
+    let mut sink = Sink::default();
+    serde_json::to_writer(&mut sink, value)
+        .map_err(|_| Error::Internal("a value that JSON cannot have"))?;
+    sink.finish()
 }

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! A memory in words for people and logs: one JSON object.
 
-use crate::alloc::{Text, comma};
+use crate::alloc::{to_json, vec_of};
 use crate::error::{Error, Result};
 use crate::memory::GuestMemory;
 use crate::pagemap::{PageMap, Wanted};
 use crate::policy;
 use crate::proc;
 use crate::region::{MemoryRegion, Source};
-use std::io::Write;
+use serde::{Serialize, Serializer};
+use std::os::fd::RawFd;
 
 /// First address and end of a mapping, and how many of its bytes are in memory.
 type Resident = (u64, u64, u64);
@@ -21,6 +22,44 @@ const POLICIES: [(u64, &str); 5] = [
     (policy::MERGEABLE, "mergeable"),
 ];
 
+/// A memory as it stands in the text.
+#[derive(Serialize)]
+struct Description {
+    end_addr: u64,
+    memory_size: u64,
+    policy: Vec<&'static str>,
+    tainted: bool,
+    regions: Vec<Region>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resident: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Region {
+    guest_addr: u64,
+    size: u64,
+    host_addr: Host,
+    backing: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fd: Option<RawFd>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fd_offset: Option<u64>,
+    read_only: bool,
+    purpose: u32,
+    page_size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resident: Option<u64>,
+}
+
+/// An address in this process.
+struct Host(*mut u8);
+
+impl Serialize for Host {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:p}", self.0))
+    }
+}
+
 /// Regions, backings, policy and resident bytes of `mem`.
 pub fn describe(mem: &GuestMemory) -> Result<Vec<u8>> {
     let areas = match proc::resident_areas() {
@@ -28,68 +67,38 @@ pub fn describe(mem: &GuestMemory) -> Result<Vec<u8>> {
         // Without /proc it is not known, and not told.
         areas => areas.ok(),
     };
-    let mut text = Text::default();
-    write_memory(&mut text, mem, areas.as_deref())
-        .map_err(|_| Error::NoMemory("the description"))?;
-    Ok(text.into_bytes())
-}
-
-fn write_memory(
-    text: &mut Text,
-    mem: &GuestMemory,
-    areas: Option<&[Resident]>,
-) -> std::io::Result<()> {
     let table = mem.table();
-    let (end, size) = (table.end_addr(), table.size());
-    write!(text, "{{\"end_addr\":{end},\"memory_size\":{size},\"policy\":[")?;
+    let mut policy = vec_of(POLICIES.len())?;
     let in_force = POLICIES.iter().filter(|(bit, _)| mem.policy() & bit != 0);
-    for (index, (_, name)) in in_force.enumerate() {
-        write!(text, "{}\"{name}\"", comma(index))?;
-    }
-    write!(text, "],\"tainted\":{},\"regions\":[", table.is_tainted())?;
-    let mut resident = Some(0);
-    for (index, entry) in table.entries().iter().enumerate() {
-        text.write_all(comma(index).as_bytes())?;
-        let of_region = write_region(text, entry.region(), areas)?;
-        resident = resident.zip(of_region).map(|(sum, bytes)| sum + bytes);
-    }
-    match resident.filter(|_| areas.is_some()) {
-        Some(resident) => write!(text, "],\"resident\":{resident}}}"),
-        None => write!(text, "]}}"),
-    }
+    policy.extend(in_force.map(|(_, name)| *name));
+    let mut regions = vec_of(table.entries().len())?;
+    let each = table.entries().iter().map(|entry| entry.region());
+    regions.extend(each.map(|region| describe_region(region, areas.as_deref())));
+    to_json(&Description {
+        end_addr: table.end_addr(),
+        memory_size: table.size(),
+        policy,
+        tainted: table.is_tainted(),
+        resident: areas.and_then(|_| regions.iter().map(|region| region.resident).sum()),
+        regions,
+    })
 }
 
-/// Writes one region. Gives its resident bytes, as far as that is known.
-fn write_region(
-    text: &mut Text,
-    region: &MemoryRegion,
-    areas: Option<&[Resident]>,
-) -> std::io::Result<Option<u64>> {
+fn describe_region(region: &MemoryRegion, areas: Option<&[Resident]>) -> Region {
     let (range, options) = (region.range(), region.options());
-    write!(
-        text,
-        "{{\"guest_addr\":{},\"size\":{},\"host_addr\":\"{:p}\",\"backing\":\"{}\"",
-        range.start(),
-        range.size(),
-        region.host(),
-        backing_name(options.source),
-    )?;
-    if let Some((file, offset)) = region.backing().file() {
-        write!(text, ",\"fd\":{},\"fd_offset\":{offset}", file.fd())?;
+    let file = region.backing().file();
+    Region {
+        guest_addr: range.start(),
+        size: range.size(),
+        host_addr: Host(region.host()),
+        backing: backing_name(options.source),
+        fd: file.map(|(file, _)| file.fd()),
+        fd_offset: file.map(|(_, offset)| offset),
+        read_only: options.read_only,
+        purpose: options.purpose,
+        page_size: region.page_size(),
+        resident: areas.and_then(|areas| resident_bytes(region, areas)),
     }
-    write!(
-        text,
-        ",\"read_only\":{},\"purpose\":{},\"page_size\":{}",
-        options.read_only,
-        options.purpose,
-        region.page_size(),
-    )?;
-    let resident = areas.and_then(|areas| resident_bytes(region, areas));
-    if let Some(resident) = resident {
-        write!(text, ",\"resident\":{resident}")?;
-    }
-    write!(text, "}}")?;
-    Ok(resident)
 }
 
 /// Bytes of a region that are in memory, if that can be told: smaps tells of whole mappings, and

@@ -20,7 +20,7 @@
 //!   files and the system tell, which file a mapping is of, where there are pages, who supplies missing
 //!   ones, signals kept from the embedder, short-lived threads.
 //! - [`kept`], [`process`]: what stays open of /proc and /dev, and in which process it was opened.
-//! - [`alloc`], [`error`]: growth that may fail, and what can go wrong.
+//! - [`alloc`], [`reserve`], [`error`]: growth that may fail, memory for what must not, what can go wrong.
 //!
 //! `include/guestmem_inline.h` does in C what [`table`] and [`volatile`] do for single values, on the
 //! same lookup table.
@@ -50,6 +50,7 @@ pub mod proc;
 pub mod process;
 pub mod published;
 pub mod region;
+pub mod reserve;
 pub mod same_file;
 pub mod signals;
 pub mod snapshot;

@@ -106,21 +106,19 @@ def _no_constant(name):
     raise Refused(f"{name} is no JSON")
 
 
-def _object(pairs):
-    members = dict(pairs)
-    need(len(members) == len(pairs), "a key stands twice")
-    for key, value in pairs:
-        _no_half_pairs(key)
-        _no_half_pairs(value)
-    return members
+class Members(dict):
+    """An object, and which of its keys stand twice."""
 
+    def __init__(self, pairs):
+        super().__init__(pairs)
+        keys = [key for key, _ in pairs]
+        self.twice = {key for key in keys if keys.count(key) > 1} if len(self) < len(keys) else ()
 
-def _no_half_pairs(value):
-    if isinstance(value, str):
-        need(not any("\ud800" <= char <= "\udfff" for char in value), "half a surrogate pair")
-    elif isinstance(value, list):
-        for item in value:
-            _no_half_pairs(item)
+    def check(self, *known):
+        """Refuses what is wrong with the keys of an object whose meaning is known."""
+        need(not any(key in self.twice for key in known), "a key stands twice")
+        for key in self:
+            need(not any("\ud800" <= char <= "\udfff" for char in key), "half a surrogate pair")
 
 
 def _check_depth(text):
@@ -149,7 +147,7 @@ def _read_json(raw):
     try:
         return json.loads(
             text,
-            object_pairs_hook=_object,
+            object_pairs_hook=Members,
             parse_int=_whole,
             parse_float=lambda _: Odd(),
             parse_constant=_no_constant,
@@ -178,7 +176,9 @@ def _understood(condition, what):
 
 def read_metadata(raw):
     outer = _read_json(raw)
-    need(type(outer) is dict, "the metadata is no object")
+    need(type(outer) is Members, "the metadata is no object")
+    outer.check("format", "version", "layout", "compressed", "page_size", "data_size", "checksum", "chunk_size",
+                "regions")
     _understood(_get(outer, "format", str) == "guestmem", "another format")
     _understood(_number(outer, "version") == 1, "another version")
     _understood(_get(outer, "compressed", bool) is False, "compressed")
@@ -196,7 +196,8 @@ def read_metadata(raw):
 
     end, data, memory = 0, 0, 0
     for members in _get(outer, "regions", list):
-        need(type(members) is dict, "a region is no object")
+        need(type(members) is Members, "a region is no object")
+        members.check("guest_base", "size", "file_offset", "data_ranges")
         numbers = (_number(members, key) for key in ("guest_base", "size", "file_offset"))
         region = Region(*numbers)
         need(region.base % page == 0 and region.size % page == 0, "a region is not page-aligned")
@@ -217,7 +218,8 @@ def read_metadata(raw):
 
 
 def _read_range(members, region, page, chunk, checksummed):
-    need(type(members) is dict, "a range is no object")
+    need(type(members) is Members, "a range is no object")
+    members.check("start", "end", "crc")
     start, end = _number(members, "start"), _number(members, "end")
     need(start % page == 0 and end % page == 0, "a range is not page-aligned")
     need(start < end, "a range is empty or inverted")

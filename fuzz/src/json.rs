@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! JSON as a tree: RFC 8259 with no key twice in an object and at most 128 levels.
+//! JSON as a tree: RFC 8259. Half a surrogate pair is read as [`HALF`].
 
 use std::fmt::Write;
 
-const MAX_DEPTH: usize = 128;
+/// What keeps the reader's own recursion bounded.
+const MAX_DEPTH: usize = 10_000;
+
+/// Stands for half a surrogate pair; nobody writes this character.
+pub const HALF: char = '\u{10fffe}';
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +33,13 @@ impl Json {
         let value = reader.value(1)?;
         reader.skip_space();
         reader.rest.is_empty().then_some(value)
+    }
+
+    /// True for an object in which no key of `known` stands twice and no key is broken.
+    pub fn is_sound(&self, known: &[&str]) -> bool {
+        let Json::Object(members) = self else { return false };
+        let count = |key: &str| members.iter().filter(|(name, _)| name == key).count();
+        known.iter().all(|key| count(key) < 2) && !members.iter().any(|(key, _)| key.contains(HALF))
     }
 
     /// The value that belongs to `key` in an object.
@@ -167,9 +178,6 @@ impl Reader<'_> {
         loop {
             self.skip_space();
             let key = self.text()?;
-            if members.iter().any(|(name, _)| *name == key) {
-                return None;
-            }
             self.mark(":")?;
             members.push((key, self.value(depth + 1)?));
             if self.mark(",").is_none() {
@@ -208,12 +216,15 @@ impl Reader<'_> {
             'r' => '\r',
             't' => '\t',
             'u' => {
-                let mut units = vec![self.unit()?];
-                if (0xd800..0xdc00).contains(&units[0]) {
-                    self.take("\\u")?;
-                    units.push(self.unit()?);
+                let first = self.unit()?;
+                let behind = self.rest;
+                let second = self.take("\\u").and_then(|()| self.unit());
+                let pair = [first, second.unwrap_or(0)];
+                let char = char::decode_utf16(pair).next()?.unwrap_or(HALF);
+                if char.len_utf16() == 1 || char == HALF {
+                    self.rest = behind;
                 }
-                char::decode_utf16(units).next()?.ok()?
+                char
             }
             _ => return None,
         })

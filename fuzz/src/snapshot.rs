@@ -57,10 +57,26 @@ impl Chunk {
     }
 }
 
+/// Keys of the outer object.
+const OUTER: [&str; 9] = [
+    "format",
+    "version",
+    "layout",
+    "compressed",
+    "page_size",
+    "data_size",
+    "checksum",
+    "chunk_size",
+    "regions",
+];
+
 impl Snapshot {
     /// Reads metadata; None where a reader must refuse it.
     pub fn read(text: &[u8]) -> Option<Self> {
         let json = Json::read(text)?;
+        if !json.is_sound(&OUTER) {
+            return None;
+        }
         let text = |key| match json.get(key) {
             Some(Json::Text(text)) => Some(text.as_str()),
             _ => None,
@@ -91,6 +107,9 @@ impl Snapshot {
     }
 
     fn read_region(&mut self, json: &Json) -> Option<()> {
+        if !json.is_sound(&["guest_base", "size", "file_offset", "data_ranges"]) {
+            return None;
+        }
         let number = |key| json.get(key).and_then(Json::number);
         let (guest_base, size) = (number("guest_base")?, number("size")?);
         let offset = if self.is_sparse { self.memory_size() } else { self.data_size() };
@@ -110,6 +129,9 @@ impl Snapshot {
     }
 
     fn read_range(&self, json: &Json, free: Range<u64>) -> Option<DataRange> {
+        if !json.is_sound(&["start", "end", "crc"]) {
+            return None;
+        }
         let number = |key| json.get(key).and_then(Json::number);
         let (start, end) = (number("start")?, number("end")?);
         let is_right = (start | end) % self.page_size == 0

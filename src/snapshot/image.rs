@@ -10,66 +10,74 @@ use crate::alloc::zeros;
 use crate::error::{Error, Result};
 use crate::file;
 use std::ffi::CStr;
+use std::mem::offset_of;
 use std::os::fd::{AsRawFd, OwnedFd};
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Bytes of a trailer.
-pub const TRAILER_SIZE: usize = 48;
 const MAGIC: [u8; 8] = *b"GUESTMEM";
 const VERSION: u32 = 1;
 
 const NO_IMAGE: Error = Error::Metadata("not an image, or a damaged one");
 
-/// What the trailer says of the metadata.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The trailer as it stands in the file.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
 pub struct Trailer {
+    magic: [u8; 8],
+    version: U32,
+    unused: U32,
     /// Where the metadata begins: bytes of all regions together.
-    pub offset: u64,
+    offset: U64,
     /// Bytes of the metadata.
-    pub len: u64,
+    len: U64,
     /// Its checksum.
-    pub checksum: u32,
+    checksum: U32,
+    also_unused: [U32; 2],
+    /// Checksum of all that stands before.
+    guard: U32,
 }
+
+/// Bytes of a trailer.
+pub const TRAILER_SIZE: usize = size_of::<Trailer>();
 
 impl Trailer {
     /// For metadata that follows `memory_size` bytes of memory.
     pub fn new(memory_size: u64, text: &[u8]) -> Self {
-        Trailer { offset: memory_size, len: text.len() as u64, checksum: checksum(text) }
+        let trailer = Trailer {
+            magic: MAGIC,
+            version: VERSION.into(),
+            offset: memory_size.into(),
+            len: (text.len() as u64).into(),
+            checksum: checksum(text).into(),
+            ..Trailer::new_zeroed()
+        };
+        Trailer { guard: trailer.own_checksum().into(), ..trailer }
     }
 
-    /// The trailer as it stands in the file.
-    pub fn to_bytes(self) -> [u8; TRAILER_SIZE] {
-        let mut bytes = [0; TRAILER_SIZE];
-        bytes[..8].copy_from_slice(&MAGIC);
-        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.offset.to_le_bytes());
-        bytes[24..32].copy_from_slice(&self.len.to_le_bytes());
-        bytes[32..36].copy_from_slice(&self.checksum.to_le_bytes());
-        let guard = checksum(&bytes[..44]);
-        bytes[44..].copy_from_slice(&guard.to_le_bytes());
-        bytes
-    }
-
-    /// Reads the trailer of a file of `file_size` bytes.
-    fn parse(bytes: &[u8; TRAILER_SIZE], file_size: u64) -> Result<Self> {
-        let u32_at = |at: usize| bytes[at..at + 4].iter().rev().fold(0, |n, b| n << 8 | *b as u32);
-        let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
-        if bytes[..8] != MAGIC || u32_at(44) != checksum(&bytes[..44]) {
+    /// Checks the trailer of a file of `file_size` bytes.
+    fn check(&self, file_size: u64) -> Result<()> {
+        if self.magic != MAGIC || self.guard != self.own_checksum() {
             return Err(NO_IMAGE);
         }
-        if u32_at(8) != VERSION {
+        if self.version != VERSION {
             return Err(Error::Unsupported("an image of another version"));
         }
-        let trailer = Trailer { offset: u64_at(16), len: u64_at(24), checksum: u32_at(32) };
-        let end = trailer.offset.checked_add(trailer.len);
+        let end = self.offset.get().checked_add(self.len.get());
         let is_whole = end.and_then(|end| end.checked_add(TRAILER_SIZE as u64)) == Some(file_size);
-        let unused = [12, 36, 40].map(u32_at);
-        if !is_whole || unused != [0; 3] {
+        if !is_whole || self.unused != 0 || self.also_unused != [U32::ZERO; 2] {
             return Err(NO_IMAGE);
         }
-        if trailer.len > MAX_TEXT {
+        if self.len > MAX_TEXT {
             return Err(Error::Metadata("the metadata is longer than 64 MiB"));
         }
-        Ok(trailer)
+        Ok(())
+    }
+
+    fn own_checksum(&self) -> u32 {
+        checksum(&self.as_bytes()[..offset_of!(Trailer, guard)])
     }
 }
 
@@ -89,12 +97,12 @@ impl Image {
             .ok_or(NO_IMAGE)?;
         let size = stat(fd.as_raw_fd())?.st_size as u64;
         let trailer_at = size.checked_sub(TRAILER_SIZE as u64).ok_or(NO_IMAGE)?;
-        let mut bytes = [0; TRAILER_SIZE];
-        read_exact(&fd, trailer_at, &mut bytes)?;
-        let trailer = Trailer::parse(&bytes, size)?;
-        let mut text = zeros(trailer.len as usize)?;
-        read_exact(&fd, trailer.offset, &mut text)?;
-        if checksum(&text) != trailer.checksum {
+        let mut trailer = Trailer::new_zeroed();
+        read_exact(&fd, trailer_at, trailer.as_mut_bytes())?;
+        trailer.check(size)?;
+        let mut text = zeros(trailer.len.get() as usize)?;
+        read_exact(&fd, trailer.offset.get(), &mut text)?;
+        if trailer.checksum != checksum(&text) {
             return Err(NO_IMAGE);
         }
         let metadata = parse::parse(&text)?;
@@ -143,43 +151,43 @@ mod tests {
 
     #[test]
     fn a_trailer_stands_as_it_is_documented() {
-        let trailer = Trailer { offset: 0x1122_3344_5566_7000, len: 0x99, checksum: 0xdead_beef };
-        let bytes = trailer.to_bytes();
+        let trailer = Trailer::new(0x1122_3344_5566_7000, &[b'x'; 0x99]);
+        let bytes = trailer.as_bytes();
+        assert_eq!(bytes.len(), 48);
         assert_eq!(&bytes[..16], b"GUESTMEM\x01\0\0\0\0\0\0\0");
         assert_eq!(bytes[16..24], [0x00, 0x70, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11]);
-        assert_eq!(bytes[24..36], [0x99, 0, 0, 0, 0, 0, 0, 0, 0xef, 0xbe, 0xad, 0xde]);
+        assert_eq!(bytes[24..32], [0x99, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[32..36], checksum(&[b'x'; 0x99]).to_le_bytes());
         assert_eq!(bytes[36..44], [0; 8]);
         assert_eq!(bytes[44..], checksum(&bytes[..44]).to_le_bytes());
-        let size = trailer.offset + trailer.len + 48;
-        assert_eq!(Trailer::parse(&bytes, size), Ok(trailer));
-        assert_eq!(Trailer::parse(&bytes, size + 1), Err(NO_IMAGE));
+        let size = 0x1122_3344_5566_7000 + 0x99 + 48;
+        assert_eq!(trailer.check(size), Ok(()));
+        assert_eq!(trailer.check(size + 1), Err(NO_IMAGE));
     }
 
     #[test]
     fn every_flipped_bit_of_a_trailer_is_found() {
-        let bytes = Trailer::new(4096, b"metadata").to_bytes();
         for bit in 0..8 * TRAILER_SIZE {
-            let mut flipped = bytes;
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Trailer::parse(&flipped, 4096 + 8 + 48), Err(NO_IMAGE), "{bit}");
+            let mut flipped = Trailer::new(4096, b"metadata");
+            flipped.as_mut_bytes()[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(flipped.check(4096 + 8 + 48), Err(NO_IMAGE), "{bit}");
         }
     }
 
     #[test]
     fn well_guarded_nonsense_is_refused() {
-        let guarded = |change: &dyn Fn(&mut [u8; TRAILER_SIZE])| {
-            let mut bytes = Trailer::new(4096, b"metadata").to_bytes();
-            change(&mut bytes);
-            let guard = checksum(&bytes[..44]);
-            bytes[44..].copy_from_slice(&guard.to_le_bytes());
-            Trailer::parse(&bytes, 4096 + 8 + 48)
+        let guarded = |change: &dyn Fn(&mut [u8])| {
+            let mut trailer = Trailer::new(4096, b"metadata");
+            change(trailer.as_mut_bytes());
+            trailer.guard = trailer.own_checksum().into();
+            trailer.check(4096 + 8 + 48)
         };
         assert!(guarded(&|_| ()).is_ok());
         assert!(matches!(guarded(&|bytes| bytes[8] = 2), Err(Error::Unsupported(_))));
         for at in [0, 7, 12, 15, 16, 23, 24, 31, 36, 40, 43] {
             assert_eq!(guarded(&|bytes| bytes[at] ^= 0x80), Err(NO_IMAGE), "{at}");
         }
-        let wraps = |bytes: &mut [u8; TRAILER_SIZE]| bytes[16..24].fill(0xff);
+        let wraps = |bytes: &mut [u8]| bytes[16..24].fill(0xff);
         assert_eq!(guarded(&wraps), Err(NO_IMAGE));
     }
 }

@@ -2,9 +2,9 @@
 //! What a snapshot says about itself: which regions there are, which ranges of them it holds, and
 //! a checksum for each chunk of these. Written here as JSON, read back by [`super::parse`].
 
-use crate::alloc::{Text, comma};
-use crate::error::{Error, Result};
-use std::io::Write;
+use crate::alloc::to_json;
+use crate::error::Result;
+use serde::{Serialize, Serializer};
 use std::iter::once;
 use std::ops::Range;
 
@@ -14,7 +14,8 @@ pub const MAX_TEXT: u64 = 64 << 20;
 pub const CHUNK_SIZE: u64 = 1 << 20;
 
 /// Where the data of a snapshot lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Layout {
     /// The ranges one after the other.
     Packed,
@@ -154,7 +155,11 @@ impl Metadata {
 
     /// Checksums that `ranges` need.
     pub fn chunk_count(&self) -> u64 {
-        self.ranges.iter().map(|range| range.size().div_ceil(self.chunk_size)).sum()
+        self.ranges.iter().map(|range| self.chunks_in(*range)).sum()
+    }
+
+    fn chunks_in(&self, range: DataRange) -> u64 {
+        range.size().div_ceil(self.chunk_size)
     }
 
     /// The ranges of one region.
@@ -175,68 +180,95 @@ impl Metadata {
 
     /// The metadata as a JSON text.
     pub fn to_text(&self) -> Result<Vec<u8>> {
-        let mut text = Text::default();
-        self.write(&mut text).map_err(|_| Error::NoMemory("the snapshot's metadata"))?;
-        Ok(text.into_bytes())
+        to_json(&Document {
+            format: "guestmem",
+            version: 1,
+            layout: self.layout,
+            compressed: false,
+            page_size: self.page_size,
+            data_size: self.data_size(),
+            checksum: if self.checksums.is_some() { "crc32c" } else { "none" },
+            chunk_size: self.chunk_size,
+            regions: Records(self),
+        })
     }
+}
 
-    fn write(&self, text: &mut Text) -> std::io::Result<()> {
-        let layout = match self.layout {
-            Layout::Packed => "packed",
-            Layout::Sparse => "sparse",
-        };
-        write!(
-            text,
-            "{{\"format\":\"guestmem\",\"version\":1,\"layout\":\"{layout}\",\"compressed\":false,\
-             \"page_size\":{},\"data_size\":{},\"checksum\":\"{}\",\"chunk_size\":{},\"regions\":[",
-            self.page_size,
-            self.data_size(),
-            if self.checksums.is_some() { "crc32c" } else { "none" },
-            self.chunk_size,
-        )?;
-        let mut checksums = self.checksums.as_deref();
-        let mut file_offset = 0;
-        for (index, region) in self.regions.iter().enumerate() {
-            let (base, size) = (region.guest_base, region.size);
-            write!(text, "{}{{\"guest_base\":{base},\"size\":{size},", comma(index))?;
-            write!(text, "\"file_offset\":{file_offset},\"data_ranges\":[")?;
-            let ranges = self.ranges_of(region);
-            for (index, range) in ranges.iter().enumerate() {
-                text.write_all(comma(index).as_bytes())?;
-                self.write_range(text, *range, &mut checksums)?;
-            }
-            write!(text, "]}}")?;
-            file_offset += match self.layout {
+/// The metadata as it stands in the text.
+#[derive(Serialize)]
+struct Document<'a> {
+    format: &'static str,
+    version: u32,
+    layout: Layout,
+    compressed: bool,
+    page_size: u64,
+    data_size: u64,
+    checksum: &'static str,
+    chunk_size: u64,
+    regions: Records<'a>,
+}
+
+/// The regions of the metadata.
+struct Records<'a>(&'a Metadata);
+
+#[derive(Serialize)]
+struct Record<'a> {
+    guest_base: u64,
+    size: u64,
+    file_offset: u64,
+    data_ranges: Spans<'a>,
+}
+
+impl Serialize for Records<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let metadata = self.0;
+        let (mut file_offset, mut checksums) = (0, metadata.checksums.as_deref());
+        serializer.collect_seq(metadata.regions.iter().map(|region| {
+            let ranges = metadata.ranges_of(region);
+            let chunks = ranges.iter().map(|range| metadata.chunks_in(*range)).sum();
+            let (guest_base, size) = (region.guest_base, region.size);
+            let data_ranges =
+                Spans { metadata, ranges, checksums: split_off(&mut checksums, chunks) };
+            let record = Record { guest_base, size, file_offset, data_ranges };
+            file_offset += match metadata.layout {
                 Layout::Packed => ranges.iter().map(|range| range.size()).sum(),
-                Layout::Sparse => region.size,
+                Layout::Sparse => size,
             };
-        }
-        write!(text, "]}}")
+            record
+        }))
     }
+}
 
-    /// Writes one range with its checksums, which are taken off the front. There may be many, so
-    /// this does without the machinery of formatting.
-    fn write_range(
-        &self,
-        text: &mut Text,
-        range: DataRange,
-        checksums: &mut Option<&[u32]>,
-    ) -> std::io::Result<()> {
-        text.write_all(b"{\"start\":")?;
-        text.write_number(range.start)?;
-        text.write_all(b",\"end\":")?;
-        text.write_number(range.end)?;
-        if let Some(rest) = checksums {
-            let (own, behind) = rest.split_at(range.size().div_ceil(self.chunk_size) as usize);
-            *rest = behind;
-            for (index, &checksum) in own.iter().enumerate() {
-                text.write_all(if index == 0 { b",\"crc\":[" } else { b"," })?;
-                text.write_number(checksum.into())?;
-            }
-            text.write_all(b"]")?;
-        }
-        text.write_all(b"}")
+/// The ranges of one region with their checksums.
+struct Spans<'a> {
+    metadata: &'a Metadata,
+    ranges: &'a [DataRange],
+    checksums: Option<&'a [u32]>,
+}
+
+#[derive(Serialize)]
+struct Span<'a> {
+    start: u64,
+    end: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crc: Option<&'a [u32]>,
+}
+
+impl Serialize for Spans<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut checksums = self.checksums;
+        serializer.collect_seq(self.ranges.iter().map(|range| {
+            let crc = split_off(&mut checksums, self.metadata.chunks_in(*range));
+            Span { start: range.start, end: range.end, crc }
+        }))
     }
+}
+
+/// Takes the first `count` checksums, if there are any at all.
+fn split_off<'a>(checksums: &mut Option<&'a [u32]>, count: u64) -> Option<&'a [u32]> {
+    let (own, behind) = (*checksums)?.split_at(count as usize);
+    *checksums = Some(behind);
+    Some(own)
 }
 
 /// Bytes of text that a range takes, with the longest checksums and the comma behind it.
@@ -339,17 +371,13 @@ pub(super) mod tests {
 
     #[test]
     fn the_text_of_a_range_is_never_longer_than_foreseen() {
-        let mut metadata = sample(true);
-        metadata.checksums = Some(vec![u32::MAX; 5]);
+        let metadata = sample(true);
         for checksummed in [true, false] {
-            if !checksummed {
-                metadata.checksums = None;
-            }
             let chunk_size = checksummed.then_some(CHUNK_SIZE);
             for range in &metadata.ranges {
-                let mut text = Text::default();
-                let mut checksums = metadata.checksums.as_deref();
-                metadata.write_range(&mut text, *range, &mut checksums).unwrap();
+                let crc = vec![u32::MAX; metadata.chunks_in(*range) as usize];
+                let crc = checksummed.then_some(&*crc);
+                let text = to_json(&Span { start: range.start, end: range.end, crc }).unwrap();
                 assert_eq!(text.len() as u64 + 1, range_text(*range, chunk_size));
             }
         }

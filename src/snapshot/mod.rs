@@ -2,7 +2,7 @@
 //! Memory images: finding what holds data, writing it, bringing it back.
 //!
 //! - [`extents`], [`zeros`]: which parts of a region hold data, and which of these only zeros.
-//! - [`metadata`], [`parse`], [`json`]: what a snapshot says about itself, written and read.
+//! - [`metadata`], [`parse`]: what a snapshot says about itself, written and read.
 //! - [`fold`]: keeping the metadata within its limit.
 //! - [`checksum`]: the data's checksums.
 //! - `claimed`: keeping snapshots and restores of the same regions from each other.
@@ -28,7 +28,6 @@ pub mod fold;
 pub mod gather;
 pub mod holes;
 pub mod image;
-pub mod json;
 pub mod load;
 pub mod map;
 pub mod metadata;

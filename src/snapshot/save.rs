@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::memory::GuestMemory;
 use std::ffi::CStr;
 use std::os::fd::AsRawFd;
+use zerocopy::IntoBytes;
 
 /// Puts an image of `mem` in the place of `path`.
 pub fn save(
@@ -35,7 +36,8 @@ pub fn save(
 
 /// Writes metadata and trailer behind the memory.
 fn append(file: &Replacement, memory_size: u64, text: &[u8]) -> Result<()> {
-    let trailer = Trailer::new(memory_size, text).to_bytes();
+    let trailer = Trailer::new(memory_size, text);
+    let trailer = trailer.as_bytes();
     let mut parts = Parts::new(Target { fd: file.fd(), short: None, start: Some(0) })?;
     // SAFETY: both live longer than `parts`.
     unsafe {
