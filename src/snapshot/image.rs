@@ -106,7 +106,7 @@ impl Image {
             return Err(NO_IMAGE);
         }
         let metadata = parse::parse(&text)?;
-        if metadata.layout != Layout::Sparse || metadata.memory_size() != trailer.offset {
+        if metadata.layout != Layout::Sparse || trailer.offset != metadata.memory_size() {
             return Err(Error::Metadata("the metadata is not that of the image"));
         }
         check_regions(&metadata)?;
