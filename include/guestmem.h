@@ -2255,8 +2255,8 @@ int guestmem_snapshot_write(const struct guestmem *mem,
  * @retval GUESTMEM_E_BAD_HANDLE         mem is no live memory.
  * @retval GUESTMEM_E_INVALID_ARGUMENT   metadata is NULL; a bad struct size, unknown flag, or
  *   reserved is not 0.
- * @retval GUESTMEM_E_METADATA           the metadata is empty, malformed, inconsistent, longer than
- *   64 MiB or nested more than 128 levels deep.
+ * @retval GUESTMEM_E_METADATA           the metadata is empty, malformed, inconsistent or longer than
+ *   64 MiB.
  * @retval GUESTMEM_E_UNSUPPORTED        another format, version, layout or kind of checksum; sparse
  *   data from what is no file; or memory whose missing pages a userfaultfd supplies.
  * @retval GUESTMEM_E_MISMATCH           the snapshot is of other regions, or a read-only region holds
