@@ -4,7 +4,7 @@
 
 use super::{page_size, read_file};
 use crate::address::align_down;
-use crate::alloc::Text;
+use crate::alloc::Sink;
 use crate::file;
 use std::ffi::CStr;
 use std::io::Write;
@@ -101,9 +101,9 @@ impl std::fmt::Display for PageName {
 
 /// Opens a path that ends with a NUL; None where it cannot be written down.
 fn open(path: std::fmt::Arguments) -> Option<file::Outcome<std::os::fd::OwnedFd>> {
-    let mut text = Text::default();
+    let mut text = Sink::default();
     text.write_fmt(path).ok()?;
-    let bytes = text.into_bytes();
+    let bytes = text.finish().ok()?;
     let path = CStr::from_bytes_with_nul(&bytes).ok()?;
     Some(file::open(path, libc::O_RDONLY))
 }
