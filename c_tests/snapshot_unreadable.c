@@ -2,6 +2,7 @@
 /* Pages that cannot be read or written: poisoned, protected, or of a file that was cut. Saving says so
  * with a code, whichever way it is asked for, and so does restoring; nobody is killed. */
 #define _GNU_SOURCE
+#include "host.h"
 #include "images.h"
 #include "snapshots.h"
 #include <linux/userfaultfd.h>
@@ -247,6 +248,7 @@ static void test_cut_file(void)
 
 int main(void)
 {
+    if (host_instrumented()) SKIP("not under valgrind or a sanitizer");
     enter_folder("/tmp");
     test_poisoned();
     test_protected(MAP_PRIVATE);

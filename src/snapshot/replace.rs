@@ -83,12 +83,16 @@ impl<'a> Replacement<'a> {
     pub fn commit(mut self) -> Result<()> {
         let failed = |errno| Error::from_os("link or rename", errno);
         sync(&self.fd)?;
-        if !self.is_named {
-            self.name_new().map_err(failed)?;
-        }
-        self.old = self.name_old().map_err(failed)?;
-        self.rename(&self.temporary, self.name).map_err(failed)?;
-        self.is_named = false;
+        // Where nothing is replaced it needs no other name.
+        let placed = match self.is_named {
+            true => Err(libc::EEXIST),
+            false => link_open(&self.fd, &self.folder, self.name),
+        };
+        let placed = match placed {
+            Err(libc::EEXIST) => self.replace(),
+            placed => placed,
+        };
+        placed.map_err(failed)?;
         let synced = sync(&self.folder);
         match self.old {
             _ if synced.is_ok() => {}
@@ -100,15 +104,27 @@ impl<'a> Replacement<'a> {
         synced
     }
 
-    /// Gives the new file, which has none, its temporary name.
-    fn name_new(&mut self) -> Outcome<()> {
-        link_open(&self.fd, &self.folder, self.temporary.as_c_str())?;
-        self.is_named = true;
+    /// Puts the new file in the place of the old one. Should that be forbidden no name may be left that
+    /// could not be removed either.
+    fn replace(&mut self) -> Outcome<()> {
+        if !self.is_named {
+            if keeps_names(&self.folder) {
+                return Err(libc::EPERM);
+            }
+            link_open(&self.fd, &self.folder, self.temporary.as_c_str())?;
+            self.is_named = true;
+        }
+        self.old = self.name_old()?;
+        self.rename(&self.temporary, self.name)?;
+        self.is_named = false;
         Ok(())
     }
 
-    /// Gives the old file a second name.
+    /// Gives the old file a second name, if that can be removed again.
     fn name_old(&self) -> Outcome<Old> {
+        if self.is_protected()? {
+            return Ok(Old::Alone);
+        }
         let folder = self.folder.as_raw_fd();
         match link(folder, self.name, &self.folder, self.backup.as_c_str(), 0) {
             Ok(()) => Ok(Old::Kept),
@@ -116,6 +132,22 @@ impl<'a> Replacement<'a> {
             // Somebody else's, on a file system that knows no second names, or that is full.
             Err(libc::EPERM | libc::EOPNOTSUPP | libc::ENOSYS) => Ok(Old::Alone),
             Err(libc::EMLINK | libc::ENOSPC | libc::EDQUOT) => Ok(Old::Alone),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// True of somebody else's file in somebody else's sticky folder, of which only the privileged may
+    /// remove a name. Everybody may add one where the file may be written.
+    fn is_protected(&self) -> Outcome<bool> {
+        let folder = file::stat(self.folder.as_raw_fd())?;
+        let own = file::stat(self.fd())?.st_uid;
+        if folder.st_mode & libc::S_ISVTX == 0 || folder.st_uid == own {
+            return Ok(false);
+        }
+        let flags = libc::O_PATH | libc::O_NOFOLLOW;
+        match file::open_at(self.folder.as_raw_fd(), self.name, flags, 0) {
+            Ok(old) => Ok(file::stat(old.as_raw_fd())?.st_uid != own),
+            Err(libc::ENOENT) => Ok(false),
             Err(errno) => Err(errno),
         }
     }
@@ -184,6 +216,17 @@ fn link_open(file: &OwnedFd, folder: &OwnedFd, name: &CStr) -> Outcome<()> {
         }
         result => result,
     }
+}
+
+/// True of a folder that takes new names and gives none up (`chattr +a`), as far as that is told.
+fn keeps_names(folder: &OwnedFd) -> bool {
+    const FS_IOC_GETFLAGS: u64 = 0x8008_6601;
+    const FS_APPEND_FL: i32 = 0x20;
+    let mut flags = 0i32;
+    let (number, to) = (libc::SYS_ioctl, &raw mut flags);
+    // SAFETY: our descriptor; the kernel writes an int, whatever the number says.
+    let result = unsafe { libc::syscall(number, folder.as_raw_fd(), FS_IOC_GETFLAGS, to) };
+    result == 0 && flags & FS_APPEND_FL != 0
 }
 
 /// Whether there is a way to name an open file, as that to a name that is taken already.
