@@ -26,7 +26,7 @@ STATIC := build/libguestmem.a
 HEADERS := include/guestmem.h include/guestmem_inline.h
 SOURCES := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 WARNINGS := -Wall -Wextra -Wpedantic -Wconversion -Wshadow
-EXAMPLES := build/minivm build/guestmem-image
+EXAMPLES := build/hello build/clone build/minivm build/guestmem-image
 
 all: $(SHARED) $(STATIC) $(EXAMPLES)
 
