@@ -203,10 +203,10 @@ fn each_detail(mut visit: impl FnMut(&Area, &str, &str) -> Result<()>) -> Result
     for line in smaps.split(|&byte| byte == b'\n') {
         if let Some(area) = parse_area(line) {
             current = Some(area);
-        } else if let (Some(area), Ok(line)) = (&current, std::str::from_utf8(line))
-            && let Some((name, value)) = line.split_once(':')
-        {
-            visit(area, name, value.trim())?;
+        } else if let (Some(area), Ok(line)) = (&current, std::str::from_utf8(line)) {
+            if let Some((name, value)) = line.split_once(':') {
+                visit(area, name, value.trim())?;
+            }
         }
     }
     Ok(())
@@ -287,8 +287,9 @@ pub fn open_mapped(start: u64, end: u64) -> Outcome<OwnedFd> {
     let thread = link[..len as usize].rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     let thread = std::str::from_utf8(thread).map_err(|_| libc::ENOENT)?;
     let mut path = [0; 128];
-    let names = format_args!("/proc/{thread}/map_files/{start:x}-{end:x}");
-    file::open(file::short_path(&mut path, names), libc::O_PATH)
+    let path =
+        file::short_path(&mut path, format_args!("/proc/{thread}/map_files/{start:x}-{end:x}"));
+    file::open(path, libc::O_PATH)
 }
 
 /// A whole file of /proc that tells of this process.

@@ -112,12 +112,14 @@ impl RegionOptions {
         if self.align != 0 && !self.align.is_power_of_two() {
             return Err(Error::NotAligned("align is not a power of two"));
         }
-        if let Source::Caller { memory, .. } = self.source
-            && !is_aligned(memory.0 as u64, self.align.max(page_size()))
-        {
-            return Err(Error::NotAligned("host_addr is not a multiple of align or of a page"));
+        match self.source {
+            Source::Caller { memory, .. }
+                if !is_aligned(memory.0 as u64, self.align.max(page_size())) =>
+            {
+                Err(Error::NotAligned("host_addr is not a multiple of align or of a page"))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

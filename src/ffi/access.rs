@@ -242,7 +242,7 @@ pub unsafe extern "C" fn guestmem_read_obj_volatile(
     // SAFETY: as for `reading`.
     unsafe {
         match host_to_read(mem, addr, size as u64) {
-            Some(host) if !obj.is_null() && addr.is_multiple_of(object_width(size) as u64) => {
+            Some(host) if !obj.is_null() && addr % object_width(size) as u64 == 0 => {
                 volatile::copy_object(obj.cast(), host, size);
                 GUESTMEM_OK
             }
@@ -277,7 +277,7 @@ pub unsafe extern "C" fn guestmem_write_obj_volatile(
     // SAFETY: as for `writing`.
     unsafe {
         match host_to_write(mem, addr, size as u64) {
-            Some(host) if !obj.is_null() && addr.is_multiple_of(object_width(size) as u64) => {
+            Some(host) if !obj.is_null() && addr % object_width(size) as u64 == 0 => {
                 volatile::copy_object(host, obj.cast(), size);
                 GUESTMEM_OK
             }

@@ -22,11 +22,11 @@ pub(super) unsafe fn read<W: Word + Default>(
 ) -> c_int {
     // SAFETY: the map tells that the bytes are there; `out` can be written unless NULL.
     unsafe {
-        if let Some(host) = word_to_read::<W>(mem, addr)
-            && !out.is_null()
-        {
-            out.write(W::load(host));
-            return GUESTMEM_OK;
+        if let Some(host) = word_to_read::<W>(mem, addr) {
+            if !out.is_null() {
+                out.write(W::load(host));
+                return GUESTMEM_OK;
+            }
         }
         output(mem, addr, out, move |mem| mem.load(addr))
     }
@@ -53,12 +53,11 @@ pub(super) unsafe fn read_volatile<W: Word + Default>(
 ) -> c_int {
     // SAFETY: as in `read`.
     unsafe {
-        if let Some(host) = word_to_read::<W>(mem, addr)
-            && host.is_aligned()
-            && !out.is_null()
-        {
-            out.write(W::load(host));
-            return GUESTMEM_OK;
+        if let Some(host) = word_to_read::<W>(mem, addr) {
+            if host.is_aligned() && !out.is_null() {
+                out.write(W::load(host));
+                return GUESTMEM_OK;
+            }
         }
         output(mem, addr, out, move |mem| mem.load_volatile(addr))
     }
@@ -68,11 +67,11 @@ pub(super) unsafe fn read_volatile<W: Word + Default>(
 pub(super) unsafe fn write_volatile<W: Word>(mem: *const guestmem, addr: u64, value: W) -> c_int {
     // SAFETY: as in `write`.
     unsafe {
-        if let Some(host) = word_to_write::<W>(mem, addr)
-            && host.is_aligned()
-        {
-            W::store(host, value);
-            return GUESTMEM_OK;
+        if let Some(host) = word_to_write::<W>(mem, addr) {
+            if host.is_aligned() {
+                W::store(host, value);
+                return GUESTMEM_OK;
+            }
         }
     }
     // SAFETY: the caller keeps to the manual for its handle.
@@ -88,13 +87,13 @@ pub(super) unsafe fn load<W: Word + Default>(
 ) -> c_int {
     // SAFETY: as in `read`.
     unsafe {
-        if let Some(host) = word_to_read::<W>(mem, addr)
-            && host.is_aligned()
-            && !out.is_null()
-            && let Some(order) = load_order(order)
-        {
-            out.write(W::load_ordered(host, order));
-            return GUESTMEM_OK;
+        if let Some(host) = word_to_read::<W>(mem, addr) {
+            if host.is_aligned() && !out.is_null() {
+                if let Some(order) = load_order(order) {
+                    out.write(W::load_ordered(host, order));
+                    return GUESTMEM_OK;
+                }
+            }
         }
         output(mem, addr, out, move |mem| {
             mem.load_ordered(addr, load_order(order).ok_or(BAD_ORDER)?)
@@ -111,12 +110,13 @@ pub(super) unsafe fn store<W: Word>(
 ) -> c_int {
     // SAFETY: as in `write`.
     unsafe {
-        if let Some(host) = word_to_write::<W>(mem, addr)
-            && host.is_aligned()
-            && let Some(order) = store_order(order)
-        {
-            W::store_ordered(host, value, order);
-            return GUESTMEM_OK;
+        if let Some(host) = word_to_write::<W>(mem, addr) {
+            if host.is_aligned() {
+                if let Some(order) = store_order(order) {
+                    W::store_ordered(host, value, order);
+                    return GUESTMEM_OK;
+                }
+            }
         }
     }
     call_in_memory(about::<W>(addr), move || {
@@ -137,14 +137,14 @@ pub(super) unsafe fn compare_exchange<W: Word>(
 ) -> c_int {
     // SAFETY: as in `write`; `expected` can be read and written unless NULL.
     unsafe {
-        if let Some(host) = word_to_write::<W>(mem, addr)
-            && host.is_aligned()
-            && !expected.is_null()
-            && let Some(order) = any_order(order)
-        {
-            let outcome = W::compare_exchange(host, expected.read(), desired, order);
-            tell_outcome(outcome, expected, exchanged);
-            return GUESTMEM_OK;
+        if let Some(host) = word_to_write::<W>(mem, addr) {
+            if host.is_aligned() && !expected.is_null() {
+                if let Some(order) = any_order(order) {
+                    let outcome = W::compare_exchange(host, expected.read(), desired, order);
+                    tell_outcome(outcome, expected, exchanged);
+                    return GUESTMEM_OK;
+                }
+            }
         }
         set(exchanged, false);
         call_in_memory(about::<W>(addr), move || {

@@ -122,10 +122,10 @@ pub unsafe extern "C" fn guestmem_slice_read(
 ) -> c_int {
     // SAFETY: `len` bytes are in the live slice and in the caller's buffer.
     unsafe {
-        if !buf.is_null()
-            && let Some(host) = s.at(offset, len)
-        {
-            return volatile::copy_from_guest(buf.cast(), host, len);
+        if !buf.is_null() {
+            if let Some(host) = s.at(offset, len) {
+                return volatile::copy_from_guest(buf.cast(), host, len);
+            }
         }
         whole_way(s, offset, buf, len, |slice, offset, buf, len| slice.read(offset, buf, len))
     }
@@ -149,10 +149,10 @@ pub unsafe extern "C" fn guestmem_slice_write(
 ) -> c_int {
     // SAFETY: `len` bytes are in the live slice and in the caller's buffer.
     unsafe {
-        if !buf.is_null()
-            && let Some(host) = s.at(offset, len)
-        {
-            return volatile::copy_to_guest(host, buf.cast(), len);
+        if !buf.is_null() {
+            if let Some(host) = s.at(offset, len) {
+                return volatile::copy_to_guest(host, buf.cast(), len);
+            }
         }
         whole_way(s, offset, buf.cast_mut(), len, |slice, offset, buf, len| {
             slice.write(offset, buf, len)

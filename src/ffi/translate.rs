@@ -100,11 +100,11 @@ pub(super) unsafe fn in_one_region<T>(
 ) -> c_int {
     // SAFETY: by contract.
     unsafe {
-        if let Some(host) = host_of(mem, addr, size, writes)
-            && !out.is_null()
-        {
-            out.write(made(host));
-            return GUESTMEM_OK;
+        if let Some(host) = host_of(mem, addr, size, writes) {
+            if !out.is_null() {
+                out.write(made(host));
+                return GUESTMEM_OK;
+            }
         }
         set(out, nothing);
         call_in_memory(Some((addr, size)), move || {

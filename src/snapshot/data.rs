@@ -123,9 +123,7 @@ fn check(
                 Some(errno) => Error::Io { errno, completed },
             });
         };
-        if let Some(expected) = sums.as_mut().map(Iterator::next)
-            && expected != Some(&checksum(own))
-        {
+        if sums.as_mut().is_some_and(|sums| sums.next() != Some(&checksum(own))) {
             return Err(Error::Corrupt { completed: done });
         }
         each(chunk, read.part(at, chunk.len)).map_err(|error| error.after(done))?;

@@ -190,10 +190,10 @@ fn gather<T>(
     more: Result<T>,
     add: impl FnOnce(&mut Found, T) -> Result<()>,
 ) {
-    if let Ok(found) = to
-        && let Err(error) = more.and_then(|more| add(found, more))
-    {
-        *to = Err(error);
+    if let Ok(found) = to {
+        if let Err(error) = more.and_then(|more| add(found, more)) {
+            *to = Err(error);
+        }
     }
 }
 

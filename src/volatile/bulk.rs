@@ -136,11 +136,11 @@ unsafe fn move_towards<const UP: bool, const IS_LONG: bool>(
     let apart = dst as usize ^ src as usize;
     // SAFETY: as for this function.
     unsafe {
-        if Machine::KEEPS_ELEMENTS || apart.is_multiple_of(8) {
+        if Machine::KEEPS_ELEMENTS || apart % 8 == 0 {
             sweep::<IS_LONG, u64, _>(copy, src, len);
-        } else if apart.is_multiple_of(4) {
+        } else if apart % 4 == 0 {
             sweep::<IS_LONG, u32, _>(copy, src, len);
-        } else if apart.is_multiple_of(2) {
+        } else if apart % 2 == 0 {
             sweep::<IS_LONG, u16, _>(copy, src, len);
         } else {
             sweep::<IS_LONG, u8, _>(copy, src, len);

@@ -4,7 +4,11 @@
 
 use super::Word;
 use super::copy::{BLOCK, Bulk, Machine};
-use core::hint::cold_path;
+
+/// Marks the branch that calls it as one that is hardly ever taken. The call itself goes away.
+#[cold]
+#[inline(never)]
+fn cold_path() {}
 
 /// Bytes from which on blocks are gone over all at once. What is shorter takes hardly longer than
 /// its branches do; those that are marked as cold are not taken for ranges that are aligned and
@@ -55,7 +59,7 @@ pub(super) unsafe fn sweep<const IS_LONG: bool, W: Word, P: Pass>(
     let from = (lead as usize).wrapping_add(if P::UP { 0 } else { len });
     // SAFETY: no step is longer than what is left.
     unsafe {
-        if !from.is_multiple_of(size_of::<W>()) {
+        if from % size_of::<W>() != 0 {
             cold_path();
             let head = if P::UP { from.wrapping_neg() } else { from };
             sweep.head::<IS_LONG>(head % size_of::<W>());
@@ -235,7 +239,7 @@ impl<const UP: bool> Pass for Transfer<UP> {
     #[inline(always)]
     fn unaligned(&self) -> usize {
         let (dst, src) = (self.dst as usize, self.src as usize);
-        let from = if dst.is_multiple_of(8) { dst } else { src };
+        let from = if dst % 8 == 0 { dst } else { src };
         if UP { from.wrapping_neg() } else { from }
     }
 }

@@ -134,10 +134,9 @@ impl Pieces {
     }
 
     fn ask(&mut self, fd: RawFd) -> Result<(FileId, Keeping)> {
-        if let Some((last, file, keeping)) = self.last
-            && last == fd
-        {
-            return Ok((file, keeping));
+        match self.last {
+            Some((last, file, keeping)) if last == fd => return Ok((file, keeping)),
+            _ => {}
         }
         let (file, keeping) = Way::Held(fd).ask()?;
         self.last = Some((fd, file, keeping));
