@@ -3,14 +3,14 @@
 //! values, concentrated where arithmetic goes wrong. The unit tests beside the code are exhaustive
 //! over small models; these range over all of the address space, with real memory behind it.
 
+use guestmem::access::volatile::VolatileSlice;
 use guestmem::address::{GuestRange, fits, is_aligned, next_congruent};
 use guestmem::error::{Error, Result};
-use guestmem::handle::Ref;
-use guestmem::memory::GuestMemory;
-use guestmem::proc::page_size;
-use guestmem::region::{RegionOptions, Source};
-use guestmem::table::{Span, Table};
-use guestmem::volatile::VolatileSlice;
+use guestmem::host::handle::Ref;
+use guestmem::host::proc::page_size;
+use guestmem::memory::guest::GuestMemory;
+use guestmem::memory::region::{RegionOptions, Source};
+use guestmem::memory::table::{Span, Table};
 use proptest::prelude::*;
 use proptest::sample::select;
 

@@ -8,7 +8,7 @@
 //! this variable and the way to it are assembly. musl allocates all of them when it loads the
 //! library, and has no such places left then: there, and elsewhere, it is an ordinary thread-local.
 
-use super::Failure;
+use crate::error::Failure;
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 
@@ -34,7 +34,7 @@ pub fn last() -> Option<Failure> {
 
 #[cfg(all(target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod storage {
-    use super::Record;
+    use crate::error::last::Record;
     use std::arch::{asm, global_asm};
 
     // Global for other parts of this crate only, wherever the compiler puts this one.
@@ -95,7 +95,7 @@ mod storage {
 
 #[cfg(not(all(target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 mod storage {
-    use super::{Cell, MaybeUninit, Record};
+    use crate::error::last::{Cell, MaybeUninit, Record};
 
     thread_local! {
         // Const and without a destructor: it may be touched when the thread's others are gone.
@@ -113,8 +113,8 @@ use storage::with;
 
 #[cfg(test)]
 mod tests {
-    use super::super::Error;
     use super::*;
+    use crate::error::Error;
 
     #[test]
     fn the_last_failure_is_the_threads_own() {

@@ -5,12 +5,15 @@
 //! are 8-byte aligned moves whole 8-byte words, each once; aligned words of 2 and 4 bytes are
 //! not torn either.
 
-use super::memory::guestmem;
-use super::status::GUESTMEM_OK;
-use super::{call_in_memory, host_to_read, host_to_write, memory, required, required_buffer, set};
+use crate::access::volatile;
+use crate::access::volatile::object_width;
 use crate::error::Result;
-use crate::memory::GuestMemory;
-use crate::volatile::{self, object_width};
+use crate::ffi::memory::guestmem;
+use crate::ffi::status::GUESTMEM_OK;
+use crate::ffi::{
+    call_in_memory, host_to_read, host_to_write, memory, required, required_buffer, set,
+};
+use crate::memory::guest::GuestMemory;
 use std::ffi::{c_int, c_void};
 
 /// Reads from one region, fewer bytes than asked for at its end. Region-level. Any thread.

@@ -2,15 +2,15 @@
 //! What the functions of `value.rs` do, for any width. A good access takes the first way, on which
 //! nothing can fail or panic; everything else is sorted out by `call_in_memory`.
 
-use super::memory::guestmem;
-use super::status::GUESTMEM_OK;
-use super::value::{
+use crate::access::volatile::{LoadOrder, StoreOrder, Word};
+use crate::error::{Error, Result};
+use crate::ffi::memory::guestmem;
+use crate::ffi::status::GUESTMEM_OK;
+use crate::ffi::value::{
     GUESTMEM_ACQ_REL, GUESTMEM_ACQUIRE, GUESTMEM_RELAXED, GUESTMEM_RELEASE, GUESTMEM_SEQ_CST,
 };
-use super::{call_in_memory, host_to_read, host_to_write, memory, required, set};
-use crate::error::{Error, Result};
-use crate::memory::GuestMemory;
-use crate::volatile::{LoadOrder, StoreOrder, Word};
+use crate::ffi::{call_in_memory, host_to_read, host_to_write, memory, required, set};
+use crate::memory::guest::GuestMemory;
 use std::ffi::c_int;
 use std::sync::atomic::Ordering;
 

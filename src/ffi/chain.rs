@@ -2,14 +2,13 @@
 //! How slices are made of the entries of a chain: of a single one, of a short chain in which each
 //! lies in one region, and, where something is different or wrong, of any.
 
-use super::memory::{guestmem, guestmem_range};
-use super::slice::guestmem_slice;
-use super::status::GUESTMEM_OK;
-use super::translate_slices::{GUESTMEM_ACCESS_READ, GUESTMEM_ACCESS_WRITE, guestmem_access};
-use super::{call_about, memory, required, required_buffer, set};
+use crate::access::volatile::VolatileSlice;
 use crate::error::{About, Error, Result};
-use crate::table::{FlatMap, Table};
-use crate::volatile::VolatileSlice;
+use crate::ffi::memory::{guestmem, guestmem_range};
+use crate::ffi::slice::guestmem_slice;
+use crate::ffi::status::GUESTMEM_OK;
+use crate::ffi::{call_about, memory, required, required_buffer, set};
+use crate::memory::table::{FlatMap, Table};
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 
@@ -34,24 +33,6 @@ impl Entry for guestmem_range {
     #[inline(always)]
     fn writes(self) -> Result<bool> {
         Ok(false)
-    }
-}
-
-impl Entry for guestmem_access {
-    #[inline(always)]
-    fn range(self) -> (u64, u64) {
-        (self.guest_addr, self.size)
-    }
-
-    #[inline(always)]
-    fn writes(self) -> Result<bool> {
-        const ALL: u64 = (GUESTMEM_ACCESS_READ | GUESTMEM_ACCESS_WRITE) as u64;
-        // One load and one comparison: what is reserved makes it more, and none wraps to more.
-        let both = u64::from(self.access) | u64::from(self.reserved) << 32;
-        if both.wrapping_sub(1) >= ALL {
-            return Err(Error::InvalidArgument("no access that there is"));
-        }
-        Ok(self.access & GUESTMEM_ACCESS_WRITE != 0)
     }
 }
 

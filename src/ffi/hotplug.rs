@@ -14,11 +14,11 @@
 //! usual map. Each takes time and room for all regions that there are, so make memory of thousands
 //! by guestmem_from_regions().
 
-use super::memory::guestmem;
-use super::region::guestmem_region;
-use super::{call, call_about, memory, required, set, share, value_or};
 use crate::error::About;
-use crate::region::MemoryRegion;
+use crate::ffi::memory::guestmem;
+use crate::ffi::region::guestmem_region;
+use crate::ffi::{call, call_about, memory, required, set, share, value_or};
+use crate::memory::region::MemoryRegion;
 use std::ffi::c_int;
 use std::ptr::null_mut;
 

@@ -9,17 +9,18 @@
 //! An image may come from anybody: what is damaged or makes no sense is refused. While one is
 //! mapped, nobody may shorten or change the file; guestmem_save() never does, it makes a new file.
 
-use super::memory::{create, guestmem};
-use super::snapshot::{
+use crate::error::{Error, Result};
+use crate::ffi::memory::{create, guestmem};
+use crate::ffi::snapshot::{
     guestmem_progress_fn, guestmem_restore_options, guestmem_snapshot_options, progress,
     restore_options, snapshot_options,
 };
-use super::{Plain, call, known_flags, memory, required, set, struct_in, text_out};
-use crate::error::{Error, Result};
-use crate::kept;
-use crate::snapshot::image::Image;
-use crate::snapshot::load::{LoadOptions, load};
-use crate::snapshot::{restore, save};
+use crate::ffi::{Plain, call, known_flags, memory, required, set, struct_in, text_out};
+use crate::host::kept;
+use crate::image::read::load::{LoadOptions, load};
+use crate::image::read::open::Image;
+use crate::image::read::restore;
+use crate::image::write::save;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::null_mut;
 

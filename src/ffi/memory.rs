@@ -6,16 +6,16 @@
 //! for each page size. Mappings sit between inaccessible guard pages, are left out of core dumps
 //! and read as zeros until written.
 
-use super::region::{NEEDED, guestmem_region, guestmem_region_options, options_in};
-use super::{
+use crate::error::{About, Error, Result};
+use crate::ffi::region::{NEEDED, guestmem_region, guestmem_region_options, options_in};
+use crate::ffi::{
     array_in, call_about, print_no_panics, required, required_buffer, set, share, share_out,
     take_back,
 };
-use crate::alloc::vec_of;
-use crate::error::{About, Error, Result};
-use crate::handle::Ref;
-use crate::memory::GuestMemory;
-use crate::region::RegionOptions;
+use crate::host::alloc::vec_of;
+use crate::host::handle::Ref;
+use crate::memory::guest::GuestMemory;
+use crate::memory::region::RegionOptions;
 use std::ffi::c_int;
 use std::ptr::null_mut;
 

@@ -128,10 +128,11 @@ pub mod view;
 mod view_any_width;
 pub mod view_value;
 
-use crate::alloc::vec_of;
-use crate::error::{self, About, Error, Failure, Result};
-use crate::handle::{Pooled, Ref, lend};
-use crate::memory::GuestMemory;
+use crate::error;
+use crate::error::{About, Error, Failure, Result};
+use crate::host::alloc::vec_of;
+use crate::host::handle::{Pooled, Ref, lend};
+use crate::memory::guest::GuestMemory;
 use memory::guestmem;
 use std::ffi::{c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! 8 Managing
 
-use super::memory::guestmem;
-use super::{call, known_flags, memory, value_or};
-use crate::policy;
+use crate::ffi::memory::guestmem;
+use crate::ffi::{call, known_flags, memory, value_or};
+use crate::memory::policy;
 use std::ffi::c_int;
 
 /// Use transparent huge pages (MADV_HUGEPAGE), where the system's settings obey such advice.

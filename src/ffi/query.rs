@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! 4 Asking about it
 
-use super::memory::guestmem;
-use super::region::flags_of;
-use super::{Plain, call, check_out_size, memory, required, set, struct_out, text_out, value_or};
-use crate::describe::describe;
-use crate::error::{self, Result};
-use crate::memory::GuestMemory;
-use crate::region::MemoryRegion;
+use crate::error;
+use crate::error::Result;
+use crate::ffi::memory::guestmem;
+use crate::ffi::region::flags_of;
+use crate::ffi::{
+    Plain, call, check_out_size, memory, required, set, struct_out, text_out, value_or,
+};
+use crate::memory::describe::describe;
+use crate::memory::guest::GuestMemory;
+use crate::memory::region::MemoryRegion;
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr::null_mut;
 

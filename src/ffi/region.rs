@@ -3,13 +3,13 @@
 //!
 //! A region is reference-counted by itself and may be in several memories at once.
 
-use super::{
-    Plain, call_about, known_flags, print_no_panics, required, set, share_out, struct_in, take_back,
-};
 use crate::address::fits;
 use crate::error::{About, Error, Result};
-use crate::proc;
-use crate::region::{CallerMemory, MemoryRegion, RegionOptions, Source};
+use crate::ffi::{
+    Plain, call_about, known_flags, print_no_panics, required, set, share_out, struct_in, take_back,
+};
+use crate::host::proc;
+use crate::memory::region::{CallerMemory, MemoryRegion, RegionOptions, Source};
 use std::ffi::{c_int, c_void};
 use std::mem::offset_of;
 use std::ptr::null_mut;

@@ -6,9 +6,10 @@
 //! read-only regions are only read. What is written comes from guestmem_get_slice_writable() and
 //! its like, which give none of those.
 
-use super::{call_in_memory, required, required_buffer, set};
+use crate::access::volatile;
+use crate::access::volatile::VolatileSlice;
 use crate::error::Result;
-use crate::volatile::{self, VolatileSlice};
+use crate::ffi::{call_in_memory, required, required_buffer, set};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 

@@ -21,14 +21,15 @@
 //! comes second gets GUESTMEM_E_BUSY, also from a callback of the first, and in whatever memory the
 //! region is. A forked child knows of its own alone.
 
-use super::memory::guestmem;
-use super::{Plain, call, known_flags, memory, required, set, struct_in, text_out};
-use crate::alloc::vec_of;
+use crate::access::volatile::copy_from_guest;
 use crate::error::{Error, Result};
-use crate::snapshot::metadata::{Layout, MAX_TEXT};
-use crate::snapshot::restore::{RestoreOptions, restore_from, restore_from_fd};
-use crate::snapshot::{SnapshotOptions, snapshot_to, snapshot_to_fd};
-use crate::volatile::copy_from_guest;
+use crate::ffi::memory::guestmem;
+use crate::ffi::{Plain, call, known_flags, memory, required, set, struct_in, text_out};
+use crate::host::alloc::vec_of;
+use crate::image::format::metadata::{Layout, MAX_TEXT};
+use crate::image::read::restore::{RestoreOptions, restore_from, restore_from_fd};
+use crate::image::write::options::SnapshotOptions;
+use crate::image::write::snapshot::{snapshot_to, snapshot_to_fd};
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr::null_mut;
 

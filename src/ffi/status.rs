@@ -4,8 +4,9 @@
 //! Codes are frozen: new ones are appended. The detail of a failure is kept per thread until the
 //! thread's next failure.
 
-use super::{Plain, check_out_size, set, struct_out};
-use crate::error::{self, Error, Failure};
+use crate::error;
+use crate::error::{Error, Failure};
+use crate::ffi::{Plain, check_out_size, set, struct_out};
 use std::ffi::{CStr, c_char, c_int};
 use std::fmt::{self, Write};
 

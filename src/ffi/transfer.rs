@@ -5,9 +5,9 @@
 //! transfers and EINTR are continued where they stopped, also past 2 GiB; the error info's
 //! `completed` tells how many bytes were moved before a failure. No signal is raised.
 
-use super::memory::guestmem;
-use super::{call, memory};
-use crate::fd_io::Direction;
+use crate::access::transfer::Direction;
+use crate::ffi::memory::guestmem;
+use crate::ffi::{call, memory};
 use std::ffi::c_int;
 
 /// Reads exactly count bytes from a descriptor's position into guest memory. Any thread; may

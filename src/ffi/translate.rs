@@ -6,9 +6,9 @@
 //! with a length that was checked; guestmem_get_host_address() checks a single byte. What will be
 //! written comes from guestmem_get_host_address_range_writable(), or as slices from its like below.
 
-use super::memory::guestmem;
-use super::status::GUESTMEM_OK;
-use super::{call, call_in_memory, host_of, memory, required, set};
+use crate::ffi::memory::guestmem;
+use crate::ffi::status::GUESTMEM_OK;
+use crate::ffi::{call, call_in_memory, host_of, memory, required, set};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 

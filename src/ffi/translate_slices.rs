@@ -16,12 +16,12 @@
 //!   if (guestmem_translate_for(mem, chain, n, slices, 2 * MAX_DESC, &count) != GUESTMEM_OK)
 //!       return refuse(head);                      // a hole, or the ROM as a buffer to be filled
 
-use super::chain::{Entry, any_chain, chain, single};
-use super::memory::{guestmem, guestmem_range};
-use super::slice::guestmem_slice;
-use super::status::GUESTMEM_OK;
-use super::translate::in_one_region;
-use crate::error::About;
+use crate::error::{About, Error, Result};
+use crate::ffi::chain::{Entry, any_chain, chain, single};
+use crate::ffi::memory::{guestmem, guestmem_range};
+use crate::ffi::slice::guestmem_slice;
+use crate::ffi::status::GUESTMEM_OK;
+use crate::ffi::translate::in_one_region;
 use std::ffi::c_int;
 use std::ptr::null_mut;
 
@@ -42,6 +42,24 @@ pub struct guestmem_access {
     pub access: u32,
     /// 0.
     pub reserved: u32,
+}
+
+impl Entry for guestmem_access {
+    #[inline(always)]
+    fn range(self) -> (u64, u64) {
+        (self.guest_addr, self.size)
+    }
+
+    #[inline(always)]
+    fn writes(self) -> Result<bool> {
+        const ALL: u64 = (GUESTMEM_ACCESS_READ | GUESTMEM_ACCESS_WRITE) as u64;
+        // One load and one comparison: what is reserved makes it more, and none wraps to more.
+        let both = u64::from(self.access) | u64::from(self.reserved) << 32;
+        if both.wrapping_sub(1) >= ALL {
+            return Err(Error::InvalidArgument("no access that there is"));
+        }
+        Ok(self.access & GUESTMEM_ACCESS_WRITE != 0)
+    }
 }
 
 /// Translates a range within one region to a slice to read. For memory that will be written use

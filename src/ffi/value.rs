@@ -5,8 +5,10 @@
 //! value that straddles two regions is an error.
 // Written out for each width, because the header generator does not look into macros.
 
-use super::any_width::{compare_exchange, load, read, read_volatile, store, write, write_volatile};
-use super::memory::guestmem;
+use crate::ffi::any_width::{
+    compare_exchange, load, read, read_volatile, store, write, write_volatile,
+};
+use crate::ffi::memory::guestmem;
 use std::ffi::c_int;
 
 /// As memory_order_relaxed: no ordering, not torn.

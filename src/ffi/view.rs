@@ -21,11 +21,11 @@
 //!   if (!guestmem_view_read_u16(&view, desc + 12, &flags))
 //!       return bad_address(desc);
 
-use super::memory::guestmem;
-use super::{Plain, call, caught, memory, required, struct_out};
 use crate::error::{Error, Result};
-use crate::memory::GuestMemory;
-use crate::table::{Chunk, READ_ONLY, Table};
+use crate::ffi::memory::guestmem;
+use crate::ffi::{Plain, call, caught, memory, required, struct_out};
+use crate::memory::guest::GuestMemory;
+use crate::memory::table::{Chunk, READ_ONLY, Table};
 use std::ffi::{c_int, c_void};
 use std::mem::offset_of;
 use std::ptr::null_mut;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! What the functions of `view_value.rs` do, for any width.
 
-use super::any_width::{load_order, store_order};
-use super::set;
-use super::slice::guestmem_slice;
-use super::view::{guestmem_view, host_of};
-use crate::volatile::Word;
+use crate::access::volatile::Word;
+use crate::ffi::any_width::{load_order, store_order};
+use crate::ffi::set;
+use crate::ffi::slice::guestmem_slice;
+use crate::ffi::view::{guestmem_view, host_of};
 
 /// Any alignment.
 ///

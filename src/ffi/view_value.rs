@@ -4,9 +4,9 @@
 //! Each the same as the inline function without `_fn`.
 // Written out for each width, because the header generator does not look into macros.
 
-use super::slice::guestmem_slice;
-use super::view::guestmem_view;
-use super::view_any_width::{load, read, slice_load, slice_store, store, write};
+use crate::ffi::slice::guestmem_slice;
+use crate::ffi::view::guestmem_view;
+use crate::ffi::view_any_width::{load, read, slice_load, slice_store, store, write};
 
 /// The exported twin of guestmem_view_read_u8().
 ///

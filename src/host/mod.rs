@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! What the system is asked: files, `/proc`, signals, threads, allocation that may fail.
+//!
+//! - [`alloc`]: growth that may fail: a size that a caller or a file names must not end the
+//!   process.
+//! - [`mod@file`]: open files: what they are, and private bytes from and to them.
+//! - [`handle`]: reference-counted objects in type-stable memory: what a C handle points to.
+//! - [`kept`]: files of /proc and /dev that stay open, for when they cannot be opened any more:
+//!   after a change of user /proc/thread-self/pagemap belongs to root, in a jail there is neither.
+//! - [`pagemap`]: looking into this process's page tables: `/proc/thread-self/pagemap`.
+//! - [`proc`]: what the system tells about itself and this process: its page size, /proc and /sys.
+//! - [`process`]: which process this is.
+//! - [`reserve`]: memory set aside for code that cannot bear a failed allocation.
+//! - [`same_file`]: which file a mapping is of.
+//! - [`signals`]: keeping signals from the embedder while a call works.
+//! - [`threads`]: threads that live no longer than the call that starts them.
+//! - [`userfault`]: whether a userfaultfd may have pages of some memory that are missing in it.
+
+pub mod alloc;
+pub mod file;
+pub mod handle;
+pub mod kept;
+pub mod pagemap;
+pub mod proc;
+pub mod process;
+pub mod reserve;
+pub mod same_file;
+pub mod signals;
+pub mod threads;
+pub mod userfault;

@@ -1,0 +1,450 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! MemoryRegion: a guest address range, its mapping, what backs it, and how it was asked for.
+
+mod remove;
+
+use crate::address::{GuestRange, is_aligned};
+use crate::error::{Error, Result};
+use crate::host::handle::{Pool, Pooled, Ref};
+use crate::host::proc;
+use crate::host::proc::{Maps, cgroup, page_size};
+use crate::memory::backing::{Backing, BackingFile, FileUse};
+use crate::memory::caller;
+use crate::memory::caller::{Given, Part};
+use crate::memory::claim::Claim;
+use crate::memory::mapping::{Advice, Content, Here, Mapping, Placement, Replaced};
+use std::os::fd::RawFd;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// Regions of at least this size are placed so that huge pages can map them.
+const HUGE_ALIGN: u64 = 2 << 20;
+
+/// Where a region's bytes are to come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The library's own shared memory.
+    Memfd,
+    /// The library's own shared memory of huge pages.
+    Huge {
+        /// Size of a page as a power of two.
+        log2: u32,
+    },
+    /// Private memory without a file.
+    Private,
+    /// A file of the caller's.
+    File {
+        /// Its descriptor.
+        fd: RawFd,
+        /// Where in it the region starts.
+        offset: u64,
+        /// Copy-on-write instead of shared.
+        private: bool,
+    },
+    /// Memory that the caller mapped.
+    Caller {
+        /// Where it lies.
+        memory: CallerMemory,
+        /// The file behind it and the offset in that.
+        file: Option<(RawFd, u64)>,
+        /// The caller mapped it private.
+        private: bool,
+    },
+}
+
+/// The first byte of memory that the caller mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallerMemory(*mut u8);
+
+impl CallerMemory {
+    /// Takes the caller at its word.
+    ///
+    /// # Safety
+    /// As much memory as the region is to have is mapped there, and stays so while it lives.
+    pub unsafe fn new(host: *mut u8) -> Self {
+        CallerMemory(host)
+    }
+}
+
+/// A region as it was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct RegionOptions {
+    /// First guest address.
+    pub guest_addr: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Alignment of the host address; 0 leaves it to the library.
+    pub align: u64,
+    /// Where its bytes come from.
+    pub source: Source,
+    /// Never written through this library.
+    pub read_only: bool,
+    /// Fault everything in at creation.
+    pub populate: bool,
+    /// What the guest uses it for; the library only passes it on.
+    pub purpose: u32,
+}
+
+impl RegionOptions {
+    /// A plain region in the library's own shared memory.
+    pub fn plain(guest_addr: u64, size: u64) -> Self {
+        let (align, purpose) = (0, 0);
+        let (read_only, populate) = (false, false);
+        let source = Source::Memfd;
+        RegionOptions { guest_addr, size, align, source, read_only, populate, purpose }
+    }
+
+    /// What to tell of a failure that this region is at fault for.
+    pub fn about(&self) -> Option<(u64, u64)> {
+        Some((self.guest_addr, self.size))
+    }
+
+    /// The guest addresses asked for.
+    pub fn range(&self) -> Result<GuestRange> {
+        GuestRange::new(self.guest_addr, self.size)
+    }
+
+    /// Checks what must be a multiple of a page or a power of two.
+    pub fn check_alignment(&self) -> Result<()> {
+        let page = match self.source {
+            Source::Huge { log2 } => 1 << log2,
+            _ => page_size(),
+        };
+        check_page_aligned(self, page)?;
+        if self.align != 0 && !self.align.is_power_of_two() {
+            return Err(Error::NotAligned("align is not a power of two"));
+        }
+        match self.source {
+            Source::Caller { memory, .. }
+                if !is_aligned(memory.0 as u64, self.align.max(page_size())) =>
+            {
+                Err(Error::NotAligned("host_addr is not a multiple of align or of a page"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_page_aligned(options: &RegionOptions, page: u64) -> Result<()> {
+    if !is_aligned(options.guest_addr, page) {
+        return Err(Error::NotAligned("the guest address is not a multiple of the page size"));
+    }
+    if !is_aligned(options.size, page) {
+        return Err(Error::NotAligned("the size is not a multiple of the page size"));
+    }
+    let offset = match options.source {
+        Source::File { offset, .. } | Source::Caller { file: Some((_, offset)), .. } => offset,
+        _ => 0,
+    };
+    if !is_aligned(offset, page) {
+        return Err(Error::NotAligned("fd_offset is not a multiple of the page size"));
+    }
+    Ok(())
+}
+
+/// A range of guest addresses with the host memory behind it.
+#[derive(Debug)]
+pub struct MemoryRegion {
+    range: GuestRange,
+    mapping: Mapping,
+    backing: Backing,
+    options: RegionOptions,
+    page_size: u64,
+    /// The [`bit`] of each advice in force, so that pages put in later get it too.
+    advice: AtomicU32,
+    /// Where it is locked, if it is.
+    locked: Here,
+    /// What of a copy-on-write mapping is private zeros by now.
+    replaced: Mutex<Replaced>,
+    /// What it holds is neither the old nor the new state: a restore failed half way.
+    tainted: AtomicBool,
+    /// Snapshots, or a restore, that are at work on it.
+    claim: Claim,
+}
+
+// SAFETY: the options hold a host address, which is only a number here.
+unsafe impl Send for MemoryRegion {}
+// SAFETY: as above.
+unsafe impl Sync for MemoryRegion {}
+
+static REGIONS: Pool<MemoryRegion> = Pool::new();
+
+impl Pooled for MemoryRegion {
+    const TAG: u64 = 0x6d67_7265_6769_6f6e;
+    fn pool() -> &'static Pool<Self> {
+        &REGIONS
+    }
+}
+
+impl MemoryRegion {
+    /// A region by itself, with a memfd of its own where it needs one.
+    pub fn new(options: &RegionOptions) -> Result<Ref<Self>> {
+        let range = options.range()?;
+        options.check_alignment()?;
+        let backing = match options.source {
+            Source::Memfd => own_memfd(range.size(), None)?,
+            Source::Huge { log2 } => own_memfd(range.size(), Some(log2))?,
+            _ => Self::own_backing(options)?,
+        };
+        Self::with_backing(options, backing)
+    }
+
+    /// What backs a region that does not live in one of the library's memfds.
+    pub fn own_backing(options: &RegionOptions) -> Result<Backing> {
+        let mode = |private: bool| match private || options.read_only {
+            true => FileUse::ReadOnly,
+            false => FileUse::ReadWrite,
+        };
+        let open =
+            |fd, offset, private| BackingFile::from_caller(fd, offset, options.size, mode(private));
+        Ok(match options.source {
+            Source::Private => Backing::Anonymous,
+            Source::File { fd, offset, private: false } => {
+                Backing::Shared { file: open(fd, offset, false)?, offset }
+            }
+            Source::File { fd, offset, private: true } => {
+                Backing::CopyOnWrite { file: open(fd, offset, true)?, offset }
+            }
+            Source::Caller { file, private, .. } => {
+                let offset = file.map_or(0, |(_, offset)| offset);
+                let file = file.map(|(fd, offset)| open(fd, offset, private)).transpose()?;
+                Backing::Caller { file, offset }
+            }
+            Source::Memfd | Source::Huge { .. } => {
+                return Err(Error::Internal("a memfd region is laid out with its neighbours"));
+            }
+        })
+    }
+
+    /// A region with the backing that was made for it. `options` have been checked.
+    pub fn with_backing(options: &RegionOptions, backing: Backing) -> Result<Ref<Self>> {
+        let range = options.range()?;
+        let page_size = backing.file().map_or_else(page_size, |(file, _)| file.page_size());
+        check_page_aligned(options, page_size)?;
+        let place = placement(options, page_size);
+        let map = |content| Mapping::new(content, range.size(), options.read_only, place);
+        let mapping = match (&backing, options.source) {
+            (Backing::Shared { file, offset }, _) => {
+                map(Content::Shared { fd: file.fd(), offset: *offset })?
+            }
+            (Backing::CopyOnWrite { file, offset }, _) => {
+                let huge = page_size > proc::page_size();
+                map(Content::CopyOnWrite { fd: file.fd(), offset: *offset, huge })?
+            }
+            (Backing::Caller { .. }, Source::Caller { memory, .. }) => {
+                Mapping::of_caller(memory.0, range.size(), options.read_only)
+            }
+            (Backing::Anonymous | Backing::Caller { .. }, _) => map(Content::Anonymous)?,
+        };
+        match (options.source, &backing) {
+            (Source::Huge { log2 }, Backing::Shared { file, offset })
+                if options.populate || cgroup::may_limit_huge_pages(log2) =>
+            {
+                take_huge_pages(&mapping, file, *offset)?;
+            }
+            _ if options.populate => mapping.populate(page_size)?,
+            _ => {}
+        }
+        let advice = AtomicU32::new(0);
+        let (tainted, claim) = (AtomicBool::new(false), Claim::default());
+        let options = *options;
+        Ref::new(MemoryRegion {
+            range,
+            mapping,
+            backing,
+            options,
+            page_size,
+            advice,
+            locked: Here::nowhere(),
+            replaced: Mutex::default(),
+            tainted,
+            claim,
+        })
+    }
+
+    /// Its guest addresses.
+    pub fn range(&self) -> GuestRange {
+        self.range
+    }
+
+    /// The host address of its first byte.
+    pub fn host(&self) -> *mut u8 {
+        self.mapping.host()
+    }
+
+    /// As [`Mapping::guarded_end`].
+    pub fn guarded_end(&self) -> Option<u64> {
+        self.mapping.guarded_end()
+    }
+
+    /// What its bytes live in.
+    pub fn backing(&self) -> &Backing {
+        &self.backing
+    }
+
+    /// How it was asked for.
+    pub fn options(&self) -> &RegionOptions {
+        &self.options
+    }
+
+    /// Size in bytes of the pages it is made of.
+    pub fn page_size(&self) -> u64 {
+        self.page_size
+    }
+
+    /// True when it may not be written through this library.
+    pub fn is_read_only(&self) -> bool {
+        self.options.read_only
+    }
+
+    #[cfg(test)]
+    pub(crate) fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    /// True after a restore into it failed half way.
+    pub fn is_tainted(&self) -> bool {
+        self.tainted.load(Ordering::Acquire)
+    }
+
+    /// Tells whether what it holds is neither the old nor the new state.
+    pub fn set_tainted(&self, tainted: bool) {
+        self.tainted.store(tainted, Ordering::Release);
+    }
+
+    /// What of `offset..offset + len` lies in which of the caller's mappings; nothing for memory of the
+    /// library's.
+    pub fn parts_of_caller(&self, offset: u64, len: u64, maps: &Maps) -> Result<Vec<Part>> {
+        let Backing::Caller { .. } = self.backing else { return Ok(Vec::new()) };
+        let mut parts = caller::parts(&self.mapping, offset, len, maps)?;
+        for part in &mut parts {
+            *part = part.with_page_size(maps)?;
+        }
+        Ok(parts)
+    }
+
+    /// Frees the whole pages of a part of [`MemoryRegion::parts_of_caller`].
+    pub fn remove_part_of_caller(&self, part: &Part, maps: &Maps) -> Result<()> {
+        caller::remove_part(&self.mapping, self.given(), part, maps)
+    }
+
+    /// What the caller said of the file behind its memory.
+    fn given(&self) -> Given<'_> {
+        self.backing.file().map(|(file, start)| (&**file, start))
+    }
+
+    /// Who is at work on all of it.
+    pub fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    /// Brings the pages at `offset..offset + len` in to be written: many at once take less than each
+    /// by its own fault, and one that could not be had is an error here and SIGBUS there.
+    pub fn prefault(&self, offset: u64, len: u64) -> Result<()> {
+        match self.mapping.populate_range(offset, len) {
+            Err(error @ Error::NoMemory(_)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts an advice in force, of which parts, offsets and lengths, are yet to be told.
+    pub fn apply(&self, advice: Advice, mut parts: impl Iterator<Item = (u64, u64)>) -> Result<()> {
+        if advice == Advice::Lock {
+            self.locked.say()?;
+        }
+        // First, so that pages that are replaced meanwhile get it too.
+        self.advice.fetch_or(bit(advice), Ordering::Relaxed);
+        let applied = parts.try_for_each(|(offset, len)| self.mapping.apply(advice, offset, len));
+        if applied.is_err() {
+            self.advice.fetch_and(!bit(advice), Ordering::Relaxed);
+        }
+        applied
+    }
+
+    /// Takes advice back from the parts that `apply` gave it to.
+    pub fn take_back(&self, advice: Advice, parts: impl Iterator<Item = (u64, u64)>) {
+        self.advice.fetch_and(!bit(advice), Ordering::Relaxed);
+        parts.for_each(|(offset, len)| self.mapping.take_back(advice, offset, len));
+    }
+
+    /// True when `advice` is in force.
+    pub fn has(&self, advice: Advice) -> bool {
+        self.in_force() & bit(advice) != 0
+    }
+
+    /// The bits of the advice in force: locks are not passed on to children.
+    fn in_force(&self) -> u32 {
+        let given = self.advice.load(Ordering::Relaxed);
+        if self.locked.holds() { given } else { given & !bit(Advice::Lock) }
+    }
+}
+
+/// Its place among those in force.
+fn bit(advice: Advice) -> u32 {
+    1 << advice as u32
+}
+
+/// Takes all pages at once: reserved ones may be refused later by a limit of the process's.
+fn take_huge_pages(mapping: &Mapping, file: &BackingFile, offset: u64) -> Result<()> {
+    match mapping.populate(file.page_size()) {
+        // Before Linux 5.14.
+        Err(Error::Unsupported(_)) => file.allocate(offset, mapping.size()),
+        other => other,
+    }
+}
+
+fn own_memfd(size: u64, huge_log2: Option<u32>) -> Result<Backing> {
+    Ok(Backing::Shared { file: BackingFile::memfd(size, huge_log2)?, offset: 0 })
+}
+
+fn placement(options: &RegionOptions, page_size: u64) -> Placement {
+    match options.align {
+        0 if options.size >= HUGE_ALIGN || page_size > HUGE_ALIGN => {
+            Placement { align: HUGE_ALIGN.max(page_size), residue: options.guest_addr }
+        }
+        align => Placement { align: align.max(page_size), residue: 0 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::volatile::Word;
+
+    fn byte(region: &MemoryRegion, offset: u64) -> *mut u8 {
+        // SAFETY: the tests ask for offsets within the region.
+        unsafe { region.host().add(offset as usize) }
+    }
+
+    #[test]
+    fn large_regions_agree_with_the_guest_modulo_a_huge_page() {
+        let page = page_size();
+        let region = MemoryRegion::new(&RegionOptions::plain(3 * page, 4 << 20)).unwrap();
+        assert_eq!(region.host() as u64 % HUGE_ALIGN, 3 * page);
+        let options = RegionOptions { align: 1 << 24, ..RegionOptions::plain(3 * page, page) };
+        assert_eq!(MemoryRegion::new(&options).unwrap().host() as u64 % (1 << 24), 0);
+    }
+
+    #[test]
+    fn removed_pages_read_as_zeros_locked_or_not() {
+        let page = page_size();
+        for source in [Source::Memfd, Source::Private] {
+            let options = RegionOptions { source, ..RegionOptions::plain(0, 3 * page) };
+            let region = MemoryRegion::new(&options).unwrap();
+            for locked in [false, true] {
+                if locked {
+                    region.apply(Advice::Lock, [(0, 3 * page)].into_iter()).unwrap();
+                }
+                // SAFETY: within the region, which nobody else uses.
+                unsafe {
+                    for index in 0..3 {
+                        u8::store(byte(&region, index * page), 7);
+                    }
+                    region.remove(page, page, &Maps::default()).unwrap();
+                    let read = |index| u8::load(byte(&region, index * page));
+                    assert_eq!([read(0), read(1), read(2)], [7, 0, 7]);
+                }
+            }
+        }
+    }
+}
