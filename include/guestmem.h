@@ -1,85 +1,51 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * libguestmem: a guest's memory for C and C++ programs.
+ * libguestmem: guest memory for C and C++ programs.
  *
- * For virtual machine monitors, vhost-user back ends, emulators, device plugins and sandbox
- * runtimes: it maps the regions of a guest's memory, turns guest addresses into host pointers with
- * every bound checked, moves bytes and values without tearing them, and saves and brings back
- * what memory holds.
+ * For virtual machine monitors, vhost-user back ends, emulators, device plug-ins and sandbox
+ * runtimes. The library maps the regions of a guest's memory, translates guest addresses to host
+ * pointers with every bound checked, copies bytes and values without tearing them, and saves and
+ * restores the content of memory.
+ *
+ * Contents
+ *    1  Library
+ *    2  Errors
+ *    3  Creating: regions, guest memory
+ *    4  Asking about memory
+ *    5  Translating: addresses, slices
+ *    6  Access: bytes and objects, values, slices, file descriptors
+ *    7  The inline path: views, exported twins for values
+ *    8  Managing
+ *    9  Changing the map while it is in use
+ *   10  Snapshot and restore
+ *   12  Images
  *
  * Terms
  *   guest address  an address as the guest sees it, a uint64_t.
  *   region         a range of guest addresses with host memory behind it; page-aligned, not empty.
- *   guest memory   a set of regions that do not overlap. Between them are holes.
- *   host address   a pointer in this process; each region is one mapping between guard pages.
- *   slice          host address and length of bytes in one region, laid out as struct iovec.
- *   backing        what a region's bytes live in: a memfd of the library, a file, memory of yours.
+ *   memory         the regions of one guest, struct guestmem. They do not overlap. Between them are
+ *                  holes.
+ *   host address   a pointer in this process. Each region is one contiguous mapping.
+ *   slice          host address and length of bytes within one region, laid out as struct iovec.
+ *   backing        what holds a region's bytes: a memfd of the library, a file, or caller's memory.
+ *   adjacent       regions are adjacent when one ends where the next begins.
+ *   len, size      in parameter names, len is a number of bytes of host memory, size one of guest
+ *                  memory. NAME_size is sizeof *NAME.
  *
- * Calling convention
- *   A call that can fail returns int: GUESTMEM_OK (0) or a negative GUESTMEM_E_*. Results come
- *   through out pointers, which are required unless their description says "may be NULL". After a
- *   failure every pointer, number, bool and single slice output is NULL or 0, a file descriptor
- *   output is -1; data buffers, slice arrays and info structs are left as they were. Of several
- *   things wrong the first in this order is reported: handle, pointers, flags and enums, address,
- *   range, alignment, read-only. guestmem_last_error_message() says it in words. errno is left as
- *   it was, nothing is printed, no signal is raised and no handler installed.
- *   A struct travels as pointer and size: pass sizeof. A shorter (older) struct is padded with
- *   zeros; what a longer (newer) one has beyond the library's must be zero, and is zeroed where
- *   the library fills it. All-zero options are always a sensible default. Unknown flag bits and
- *   enum values are refused.
- *
- * Ownership
- *   guestmem_new(), guestmem_new_with_options(), guestmem_from_regions() and guestmem_ref() give
- *   a reference that guestmem_unref() takes; guestmem_region_new() and guestmem_region_ref() one
- *   that guestmem_region_unref() takes. Text that a call allocates goes to guestmem_free().
- *   File descriptors that you pass in stay yours, those that you get are borrowed: valid while
- *   their region lives, not to be closed. All descriptors are close-on-exec. Those that
- *   guestmem_prepare() or the first look at page tables opens stay open as long as the process.
- *
- * Misuse
- *   A handle whose last reference is gone, one of the other kind, NULL, or a pointer to other
- *   readable memory gives GUESTMEM_E_BAD_HANDLE where a call gives a code. Giving back what such a
- *   pointer does not have does nothing, nor does one reference more than the program was given,
- *   also while memories hold the region. The library cannot tell whose reference is given back,
- *   nor a released handle when 64 more of its kind have been made since, nor one that another
- *   thread releases meanwhile, nor a copy of a handle's bytes. A pointer that cannot be read faults.
- *
- * Threads
- *   Every function may be called from any thread at any time on the same handle, except the last
- *   guestmem_unref(). No access waits for another. No thread outlives a call. No call is a
- *   cancellation point. The functions that you pass in run on the calling thread and must return:
- *   no exception and no longjmp may leave them.
- *
- * Children
- *   A forked child has the handles. Shared memory (memfds, shared files) it has in common with its
- *   parent, private and copy-on-write memory to itself, as it was at the fork. What it releases
- *   stays its parent's. If no other thread was in the library at the fork it may call everything;
- *   otherwise it may only access, translate, transfer, ask (not guestmem_describe()) and take or
- *   give back references that are not the last. Of memory under GUESTMEM_POLICY_DONTFORK it may ask,
- *   and release it, no more: other things may come to lie at its addresses. Locks are not inherited:
- *   memory under GUESTMEM_POLICY_LOCK_GUEST_MEMORY is locked in the process that asked for it, and
- *   removing a range of a private file takes the right to lock in the others too.
- *
- * Zero length
- *   Moving 0 bytes succeeds and does nothing when the address is in a region or one past its end.
- *   What hands out a pointer, and guestmem_remove_range(), refuses 0: GUESTMEM_E_INVALID_SIZE.
- *
- * Two levels of access, never mixed
- *   Region-level calls stay inside the one region that holds the address. DMA-level calls
- *   (guestmem_dma_*, guestmem_get_slices(), guestmem_translate() and their like, and the fd
- *   transfers) see memory as the guest's devices do: a range may run on through regions that
- *   touch. A hole, or for writes a read-only region, anywhere in it fails the whole call before
- *   anything moves.
- *
- * Pointers to write through
- *   A guest may name its ROM as the buffer that a device is to fill; writing there through a host
- *   pointer ends the process. Calls that hand out pointers to be read know nothing of that; those
- *   with "writable" in their name, and guestmem_translate_for() with GUESTMEM_ACCESS_WRITE, refuse
- *   read-only regions with GUESTMEM_E_READ_ONLY.
- *
- * Guest memory changes under the reader: each value is fetched once, and an aligned access of 1, 2,
- * 4 or 8 bytes is never torn, in bulk copies either. Host pointers that you keep are yours to
- * use with the same care.
+ * The ten calls of a usual monitor
+ *   guestmem_new()                 map RAM; guestmem_new_with_options() for files, huge pages, ROM.
+ *   guestmem_region_info()         give each region to the hypervisor.
+ *   guestmem_write_all()           load the kernel.
+ *   guestmem_load_u16()            read a ring index that the guest publishes.
+ *   guestmem_translate_for()       turn a descriptor chain into iovecs that are safe to access.
+ *   guestmem_dma_read()            copy bytes out of guest memory, as a device does.
+ *   guestmem_dma_write()           copy bytes into guest memory, as a device does.
+ *   guestmem_store_u16()           publish a ring index to the guest.
+ *   guestmem_last_error_message()  say why a call failed.
+ *   guestmem_unref()               release the memory.
+ *   Then, as needed: guestmem_save() and guestmem_load() for images and clones,
+ *   guestmem_remove_range() for a balloon, guestmem_add_region() for hot-plug, and
+ *   guestmem_get_view() where even a function call is too slow.
  *
  * Example
  *   struct guestmem_range ram[] = {{0, 0xa0000}, {0x100000, 0x7f00000}};
@@ -95,13 +61,127 @@
  *       guestmem_region_info(mem, i, &r, sizeof r);
  *       add_kvm_slot(vm, i, r.guest_addr, r.size, r.host_addr);
  *   }
- *   uint16_t head;                      // a ring in guest memory, its address from the guest
+ *   uint16_t head;                      // of a ring whose address the guest gave
  *   int code = guestmem_load_u16(mem, ring + 2, GUESTMEM_ACQUIRE, &head);
  *   if (code == GUESTMEM_OK)
  *       code = guestmem_dma_read(mem, desc_addr, packet, desc_len);
  *   if (code != GUESTMEM_OK)            // the guest gave an address that it does not have
  *       fprintf(stderr, "%s\n", guestmem_strerror(code));
  *   guestmem_unref(mem);
+ *
+ * The rest of this comment holds for every call.
+ *
+ * Results
+ *   A call that can fail returns int: GUESTMEM_OK (0) or a negative GUESTMEM_E_*. It returns
+ *   results through out pointers, which are required unless their description says "may be NULL".
+ *   On failure, it sets each pointer, number, bool and single-slice output to NULL or 0, and a
+ *   descriptor output to -1. It leaves data buffers, slice arrays and info structs unchanged.
+ *   A call that returns a value instead of a code returns 0, false or NULL on failure.
+ *   guestmem_last_error_message() describes a failure of either kind in words. The inline
+ *   functions of section 7 and their twins do not set it.
+ *   errno does not change, nothing is printed, no signal is raised, and no signal handler is
+ *   installed.
+ *
+ * Errors of every call
+ *   These are listed at a call only where there is more to say:
+ *   GUESTMEM_E_BAD_HANDLE        a handle is NULL or invalid; see "Invalid handles".
+ *   GUESTMEM_E_INVALID_ARGUMENT  a required pointer is NULL, a flag bit or enum value is unknown,
+ *                                a struct size is 0 or impossible, or a reserved field is not 0. A
+ *                                NULL array or buffer is valid when its length is 0.
+ *   GUESTMEM_E_NO_MEMORY         a host allocation failed. Calls of sections 5 to 7 do not
+ *                                allocate.
+ *   GUESTMEM_E_INTERNAL          a bug in the library.
+ *   If several errors apply, the call reports the first of this order: handle, pointers, flags and
+ *   enums, address, range, alignment, read-only.
+ *
+ * Structs
+ *   A struct is passed as pointer and size: pass sizeof. The library treats the missing fields of
+ *   a shorter (older) struct as zeros. Fields of a longer (newer) struct that the library does not
+ *   know must be zero; it zeroes them in structs that it fills. All-zero options are always valid
+ *   and sensible, except where a field such as size must be set.
+ *
+ * Ownership
+ *   Release references from guestmem_new(), guestmem_new_with_options(), guestmem_from_regions(),
+ *   guestmem_load() and guestmem_ref() with guestmem_unref(); those from guestmem_region_new(),
+ *   guestmem_region_ref() and guestmem_remove_region() with guestmem_region_unref(). Free text
+ *   that a call allocated with guestmem_free().
+ *   Descriptors that you pass in stay yours. Descriptors that you receive are borrowed: they are
+ *   valid while their region lives; do not close them. All descriptors are close-on-exec.
+ *
+ * Invalid handles
+ *   A NULL or released handle, a handle of the other kind, or a pointer to any other readable
+ *   memory gives GUESTMEM_E_BAD_HANDLE. Releasing an invalid handle, or more references than the
+ *   program owns, has no effect, even while memories still hold the region.
+ *   The library cannot detect: a reference released by someone other than its owner; a released
+ *   handle after 64 more of its kind were created; a handle that another thread releases during
+ *   the call; a copy of a handle's bytes. A pointer to unreadable memory faults.
+ *
+ * Threads
+ *   Every function may be called from any thread at any time on the same handle, except the last
+ *   guestmem_unref(). No access waits for another. No thread of the library outlives a call. No
+ *   call is a cancellation point. Callbacks run on the calling thread and must return: no
+ *   exception and no longjmp may leave them.
+ *
+ * Fork
+ *   A child process may use its copies of the handles. Parent and child share shared memory
+ *   (memfds, shared files). The child has its own copy of private and copy-on-write memory, as of
+ *   the fork. Releases in a child do not affect the parent.
+ *   If another thread was inside the library during the fork, the child may only access,
+ *   translate, transfer, ask (except guestmem_describe()), take references, and release references
+ *   that are not the last. Otherwise the child may make every call.
+ *   A child must not access memory under GUESTMEM_POLICY_DONTFORK, because other mappings may take
+ *   its addresses. It may only ask about it and release it.
+ *   Locks are not inherited: GUESTMEM_POLICY_LOCK_GUEST_MEMORY is in force in the process that
+ *   asked for it. Elsewhere, removing a range of a private file in such memory still needs the
+ *   right to lock pages.
+ *
+ * Size 0
+ *   Moving 0 bytes succeeds and does nothing if the address is in a region or at the end of one.
+ *   Calls that return a host address or slice, and guestmem_remove_range(), refuse 0 with
+ *   GUESTMEM_E_INVALID_SIZE.
+ *
+ * Region-level and DMA-level
+ *   Region-level calls stay inside the one region that contains the address.
+ *   DMA-level calls see memory as the guest's devices do: a range may continue through adjacent
+ *   regions. A hole anywhere in it, or for writes a read-only region, fails the whole call before
+ *   anything moves. These are guestmem_dma_*(), guestmem_get_slices(), guestmem_translate() and
+ *   their variants, and the transfers between guest memory and file descriptors.
+ *
+ * Read-only regions
+ *   A guest may name its ROM as the buffer that a device is to fill. A write there through a host
+ *   pointer ends the process with SIGSEGV. Calls with "writable" in their name, and
+ *   guestmem_translate_for() with GUESTMEM_ACCESS_WRITE, refuse read-only regions with
+ *   GUESTMEM_E_READ_ONLY. Other calls that return pointers do not.
+ *
+ * Concurrent changes by the guest
+ *   The guest may change its memory at any time. The library reads each value once. An aligned
+ *   access of 1, 2, 4 or 8 bytes is never torn, in bulk copies either. Use host pointers with the
+ *   same care.
+ *
+ * Changing the mappings of a region yourself
+ *   mprotect(2)  Later accesses obey it. An access that it forbids raises SIGSEGV, as your own
+ *                would. Where the kernel makes the access (transfers, snapshots, restores), the
+ *                call fails with GUESTMEM_E_IO and EFAULT.
+ *   madvise(2)   MADV_DONTNEED keeps the bytes of a shared region. It turns those of a private
+ *                region into zeros, and those of a copy-on-write region into what the file holds.
+ *                Use guestmem_remove_range() to discard, and GUESTMEM_POLICY_DONTFORK instead of
+ *                MADV_DONTFORK, of which the library would not know. Advice that only changes how
+ *                pages are kept is fine.
+ *   mbind(2)     Applies to pages that are touched later.
+ *   In a copy-on-write region, guestmem_remove_range() and restores replace pages: what
+ *   mprotect(2) and mbind(2) set there is lost, policies of guestmem_set_memory_policy() are kept.
+ *   Never unmap, move or map over a region while it lives.
+ *
+ * Descriptors and mappings that a memory takes
+ *   Descriptors: one for all regions of guestmem_new() and guestmem_new_with_options() that have
+ *   no backing of their own, and one for each size of huge pages among them; one for each region
+ *   with GUESTMEM_REGION_FD, and for each of guestmem_region_new() with shared memory of the
+ *   library; one for a mapped image. GUESTMEM_REGION_PRIVATE and GUESTMEM_REGION_HOST alone take
+ *   none. Up to four more stay open for the whole process after guestmem_prepare(), one after the
+ *   first snapshot, restore or save.
+ *   Mappings (see vm.max_map_count): three for each region, two of which are guard pages; none for
+ *   GUESTMEM_REGION_HOST; one for the process. Mapped images (GUESTMEM_LOAD_MAP) and removed
+ *   ranges of copy-on-write regions take more; see there.
  */
 
 /* Generated from src/ffi/; `GUESTMEM_UPDATE_HEADER=1 cargo test --test header` rewrites it. */
@@ -125,25 +205,24 @@ extern "C" {
  * 1 Library
  */
 
-/** Major version of the header; changes when the ABI does. */
+/** Major version of this header. Changes when the ABI changes. */
 #define GUESTMEM_VERSION_MAJOR 0
 
-/** Minor version of the header; changes when calls are added. */
+/** Minor version of this header. Changes when calls are added. */
 #define GUESTMEM_VERSION_MINOR 1
 
-/** Patch version of the header. */
+/** Patch version of this header. */
 #define GUESTMEM_VERSION_PATCH 0
 
 /**
- * Gives the version of the library that is loaded, which may be newer than the header that the
- * program was compiled with. Any thread.
+ * Returns the version of the loaded library. It may be newer than this header.
  *
  * @return MAJOR<<16 | MINOR<<8 | PATCH.
  */
 uint32_t guestmem_version(void);
 
 /**
- * Gives the version of the library that is loaded as text. Any thread.
+ * Returns the version of the loaded library as text.
  *
  * @return Static text such as "1.2.3", never NULL.
  */
@@ -153,20 +232,20 @@ const char *guestmem_version_string(void);
 /*
  * 2 Errors
  *
- * Codes are frozen: new ones are appended. The detail of a failure is kept per thread until the
- * thread's next failure.
+ * Codes never change; new ones are appended. Each thread keeps the details of its last failed call
+ * until its next failure. Calls that succeed leave them unchanged.
  */
 
 /** Success. */
 #define GUESTMEM_OK 0
 
 /**
- * NULL where not allowed, an unknown flag, a struct size that cannot be, an enum value out of
- * range.
+ * A required pointer is NULL, a flag or enum value is unknown, a struct size is impossible, or a
+ * reserved field is not 0.
  */
 #define GUESTMEM_E_INVALID_ARGUMENT -1
 
-/** The handle is NULL, foreign or already released. */
+/** The handle is NULL, already released, or not a handle of this kind. */
 #define GUESTMEM_E_BAD_HANDLE -2
 
 /** A host allocation failed, or the pool of huge pages is too small. */
@@ -175,157 +254,160 @@ const char *guestmem_version_string(void);
 /** The address is in no region. */
 #define GUESTMEM_E_INVALID_ADDRESS -4
 
-/** The range starts in a region but does not end in it (DMA-level: meets a hole), or wraps. */
+/**
+ * The range starts in a region but does not end in it (DMA-level: meets a hole), or it wraps at
+ * 2^64.
+ */
 #define GUESTMEM_E_INVALID_RANGE -5
 
-/** Zero where zero is refused. */
+/** The size is 0 where 0 is refused. */
 #define GUESTMEM_E_INVALID_SIZE -6
 
 /**
- * A region's address, size or fd offset, or a range to remove, is not page-aligned; an alignment
- * is not a power of two.
+ * A region's address, size or fd offset, or a range to remove, is not page-aligned, or an
+ * alignment is not a power of two.
  */
 #define GUESTMEM_E_NOT_ALIGNED -7
 
 /** A volatile or atomic access is not naturally aligned. */
 #define GUESTMEM_E_MISALIGNED -8
 
-/** Two regions share addresses. */
+/** Two regions overlap. */
 #define GUESTMEM_E_OVERLAP -9
 
 /** Ranges are not in ascending order. */
 #define GUESTMEM_E_UNSORTED -10
 
 /**
- * A region would end at or past 2^64, an array is too small for the answer, or a limit of the
- * library or the process was met.
+ * A region would end at or past 2^64, an array is too small for the result, or a limit of the
+ * library, the process or the host was reached.
  */
 #define GUESTMEM_E_TOO_LARGE -11
 
-/** A write to a read-only region, or a writable mapping of a read-only fd. */
+/** A write to a read-only region, or a writable mapping of a read-only descriptor. */
 #define GUESTMEM_E_READ_ONLY -12
 
-/** Not enough room in the region for the whole read, or the end of the file came first. */
+/** The region is too short for the whole read, or the file ended first. */
 #define GUESTMEM_E_SHORT_READ -13
 
-/** Not enough room in the region for the whole write. */
+/** The region is too short for the whole write. */
 #define GUESTMEM_E_SHORT_WRITE -14
 
-/** The fd cannot back a region: too short, of the wrong kind, closed. */
+/**
+ * The descriptor cannot back a region: it is closed or of the wrong kind, or its file is too
+ * short.
+ */
 #define GUESTMEM_E_BACKING -15
 
-/** A system call failed; the error info has its errno. */
+/** A system call failed; see guestmem_error_info.os_errno. */
 #define GUESTMEM_E_OS -16
 
-/** A read or write of a file or callback failed; the error info has its errno. */
+/** Reading or writing a file, or a callback, failed; see guestmem_error_info.os_errno. */
 #define GUESTMEM_E_IO -17
 
 /** The kernel refused a memory policy, or would silently ignore it. */
 #define GUESTMEM_E_POLICY -18
 
-/** Snapshot metadata is malformed, inconsistent or over a limit; memory is untouched. */
+/** Snapshot metadata is malformed, inconsistent or over a limit. Memory is unchanged. */
 #define GUESTMEM_E_METADATA -19
 
-/** Snapshot metadata is well formed, but for other regions; memory is untouched. */
+/** Snapshot metadata is well formed but describes other regions. Memory is unchanged. */
 #define GUESTMEM_E_MISMATCH -20
 
-/** Snapshot data ends too early. */
+/** The snapshot data ends too early. */
 #define GUESTMEM_E_SNAPSHOT_SHORT -21
 
-/** Snapshot data goes on after its end. */
+/** The snapshot data continues past its end. */
 #define GUESTMEM_E_SNAPSHOT_LONG -22
 
 /** A checksum does not match. */
 #define GUESTMEM_E_CORRUPT -23
 
-/** A restore failed after it began to write; only a whole restore clears this. */
+/** An earlier restore failed after it had begun to write. Only a complete restore clears this. */
 #define GUESTMEM_E_TAINTED -24
 
 /** A progress callback asked to stop. */
 #define GUESTMEM_E_CANCELLED -25
 
-/** The host mapping faulted. Reserved: not given by this version. */
+/** The host mapping faulted. Reserved; this version does not return it. */
 #define GUESTMEM_E_FAULT -26
 
-/** No region has that index, or starts there. */
+/** No region has that index, or no region starts at that address. */
 #define GUESTMEM_E_NOT_FOUND -27
 
 /** This kernel, backing or build cannot do it. */
 #define GUESTMEM_E_UNSUPPORTED -28
 
-/** The object is in use in a way that forbids it. */
+/** The object is in use in a way that forbids the call. */
 #define GUESTMEM_E_BUSY -29
 
 /** A bug in the library. */
 #define GUESTMEM_E_INTERNAL -99
 
-/** The detail of a failure. */
+/** The details of a failure. */
 struct guestmem_error_info {
-    /** What the call returned. */
+    /** The code that the call returned. */
     int32_t code;
-    /** The errno behind it; 0 where no system call was involved. */
+    /** The errno behind it; 0 if no system call was involved. */
     int32_t os_errno;
-    /** The guest address that the call was about, as given; 0 if about none. */
+    /** The guest address passed to the call; 0 if there was none. */
     uint64_t guest_addr;
-    /** The length in bytes that the call was about, as given; 0 if about none. */
+    /** The size in bytes passed to the call; 0 if there was none. */
     uint64_t size;
-    /** Bytes that had been moved before the failure. */
+    /** Bytes moved before the failure. */
     uint64_t completed;
 };
 
 /**
- * Says in a few words what a code means. Any thread.
+ * Describes a code in a few words.
  *
- * @param code  what a call returned.
- * @return Static text, never NULL, also for codes that this version does not know.
+ * @param code  a return code.
+ * @return Static text, never NULL, also for unknown codes.
  */
 const char *guestmem_strerror(int code);
 
 /**
- * Gives the name of a code. Any thread.
+ * Returns the name of a code.
  *
- * @param code  what a call returned.
- * @return Static text such as "GUESTMEM_E_OVERLAP", never NULL, also for codes that this version
- *   does not know.
+ * @param code  a return code.
+ * @return Static text such as "GUESTMEM_E_OVERLAP", never NULL, also for unknown codes.
  */
 const char *guestmem_error_name(int code);
 
 /**
- * Gives the errno that is nearest to a code, for programs whose own functions return errnos. Any
- * thread.
+ * Returns the errno nearest to a code, for programs whose own functions return errnos.
  *
- * @param code  what a call returned.
- * @return 0 for GUESTMEM_OK, otherwise a positive errno; EIO for codes that this version does not
- *   know.
+ * @param code  a return code.
+ * @return 0 for GUESTMEM_OK, otherwise a positive errno; EIO for unknown codes.
  */
 int guestmem_errno(int code);
 
 /**
- * Gives the detail of the calling thread's last failed call. It stays until the thread's next
- * failure; calls that succeed leave it. Before the first failure everything is 0.
+ * Returns the details of the calling thread's last failed call. All fields are 0 before its first
+ * failure.
  *
- * @param info       where to put the detail.
- * @param info_size  sizeof *info, in bytes.
- * @retval GUESTMEM_OK                  the detail is in *info.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  info is NULL or info_size 0; the thread's detail stays.
+ * @param info       receives the details.
+ * @param info_size  sizeof *info.
+ * @return GUESTMEM_OK; or GUESTMEM_E_INVALID_ARGUMENT if info is NULL or info_size is 0, which
+ *   leaves the thread's details unchanged.
  */
 int guestmem_last_error(struct guestmem_error_info *info, size_t info_size);
 
 /**
- * Says in words what the calling thread's last failure was, such as "invalid guest range
- * 0x1fff8+0x10: ...", with address and size in hexadecimal. Follows the rules of snprintf(3).
+ * Describes the calling thread's last failed call in words, for example "invalid guest range
+ * 0x1fff8+0x10: ...". Address and size are hexadecimal. Follows the rules of snprintf(3).
  *
- * @param buf  where to put the text and its final NUL; may be NULL when cap is 0.
- * @param cap  bytes that buf has; what does not fit is cut.
- * @return Bytes of the whole text without the NUL; 0 before the thread's first failure.
+ * @param buf  receives the text and its final NUL. May be NULL when len is 0.
+ * @param len  size of buf in bytes; longer text is cut.
+ * @return Length of the whole text without the NUL; 0 before the thread's first failure.
  */
-size_t guestmem_last_error_message(char *buf, size_t cap);
+size_t guestmem_last_error_message(char *buf, size_t len);
 
 
 /*
- * 3 Creating regions
+ * 3 Creating: regions
  *
- * A region is reference-counted by itself and may be in several memories at once.
+ * A region is reference-counted on its own and may belong to several memories at once.
  */
 
 /** Guest RAM. */
@@ -344,288 +426,283 @@ size_t guestmem_last_error_message(char *buf, size_t cap);
 #define GUESTMEM_PURPOSE_STATIC_SWIOTLB 4
 
 /**
- * Back the region with fd at fd_offset: a regular file, memfd or POSIX shared memory, mapped
+ * Back the region with a regular file, memfd or POSIX shared memory: fd at fd_offset, mapped
  * shared.
  */
 #define GUESTMEM_REGION_FD 1
 
 /**
- * Use the memory that the caller mapped at host_addr and will unmap itself, after the region's
- * last reference is gone. With GUESTMEM_REGION_FD, fd and fd_offset tell which file it maps; with
- * GUESTMEM_REGION_PRIVATE, that it maps it copy-on-write.
+ * Use memory that the caller mapped at host_addr. The caller unmaps it after the region's last
+ * reference is gone. With GUESTMEM_REGION_FD, fd and fd_offset name the file mapped there. With
+ * GUESTMEM_REGION_PRIVATE, the mapping is copy-on-write.
  */
 #define GUESTMEM_REGION_HOST 2
 
-/** Never written through this library, which maps it for reading only. */
+/**
+ * Writes through this library fail with GUESTMEM_E_READ_ONLY. The library maps the region for
+ * reading only.
+ */
 #define GUESTMEM_REGION_READ_ONLY 4
 
 /**
- * With GUESTMEM_REGION_FD: map the file copy-on-write; of one of huge pages, as many more are reserved
- * as the region has, unless it is read-only. Alone: private memory without a file.
+ * With GUESTMEM_REGION_FD: map the file copy-on-write. If the file has huge pages, as many more
+ * are reserved as the region has, unless the region is read-only. Alone: private memory without a
+ * file.
  */
 #define GUESTMEM_REGION_PRIVATE 8
 
 /**
- * Huge pages of hugetlbfs, reserved at creation so that no access can fail for want of one. Where the
- * process's cgroup may limit their number they are taken then, as with GUESTMEM_REGION_POPULATE. Pages of
- * files that come with GUESTMEM_REGION_FD are the file's affair: their mapping reserves, and takes none.
+ * Use huge pages of hugetlbfs, reserved at creation, so that no access can fail for lack of one.
+ * Where a cgroup may limit the number of huge pages, they are allocated at creation, as with
+ * GUESTMEM_REGION_POPULATE. Huge pages of a file passed with GUESTMEM_REGION_FD belong to the
+ * file: mapping it reserves pages but allocates none.
  */
 #define GUESTMEM_REGION_HUGETLB 16
 
-/** Fault everything in now, on several threads; where that fails so does the creation. */
+/** Fault in all pages at creation, on several threads. If that fails, creation fails. */
 #define GUESTMEM_REGION_POPULATE 32
 
 /** A region of guest memory, reference-counted. */
 struct guestmem_region;
 
 /**
- * How a region is to be made. All zero but guest_addr and size is a region of RAM in the
- * library's own shared memory.
+ * How to create a region. With only guest_addr and size set, it is RAM in shared memory of the
+ * library.
  */
 struct guestmem_region_options {
     /** First guest address, a multiple of the page size. */
     uint64_t guest_addr;
-    /** Bytes, a multiple of the page size, not 0. */
+    /** Size in bytes, a multiple of the page size, not 0. */
     uint64_t size;
     /**
-     * Alignment of the host address, a power of two. 0: for regions of at least 2 MiB host and
-     * guest address agree modulo 2 MiB (with huge pages modulo their size), so that hypervisor
+     * Alignment of the host address, a power of two. 0: in regions of at least 2 MiB, host and
+     * guest addresses agree modulo 2 MiB (with huge pages: modulo their size), so that hypervisor
      * and kernel can use huge mappings.
      */
     uint64_t align;
     /** GUESTMEM_REGION_* flags. */
     uint64_t flags;
-    /**
-     * With GUESTMEM_REGION_FD: where in the file the region starts, a multiple of the page size.
-     */
+    /** With GUESTMEM_REGION_FD: offset of the region in the file, a multiple of the page size. */
     uint64_t fd_offset;
     /** With GUESTMEM_REGION_HOST: the memory to use, page-aligned. */
     void *host_addr;
-    /** With GUESTMEM_REGION_FD: the file, which is duplicated; the caller's stays the caller's. */
+    /** With GUESTMEM_REGION_FD: the file. The library duplicates it; the caller keeps its own. */
     int32_t fd;
-    /** GUESTMEM_PURPOSE_*: what the guest is told about it. Only passed on. */
+    /**
+     * GUESTMEM_PURPOSE_*: what the guest is told about the region. The library only passes it on.
+     */
     uint32_t purpose;
     /**
-     * With GUESTMEM_REGION_HUGETLB: size of a page as a power of two, 21 or 30; 0: the system's
-     * default.
+     * With GUESTMEM_REGION_HUGETLB: log2 of the page size, 21 or 30 (aarch64: also 16, 25, 29 or
+     * 34); 0: the system's default.
      */
     uint32_t hugetlb_log2;
-    /** 0. */
+    /** Must be 0. */
     uint32_t reserved;
 };
 
 /**
- * Makes a region by itself, to be put into memories with guestmem_from_regions(). One without a
- * backing of its own gets a memfd named "guestmem", sealed against shrinking, growing and further
- * sealing. The mapping lies between inaccessible guard pages, is left out of core dumps
- * (MADV_DONTDUMP) and reads as zeros until written, unless it is a file's or the caller's. Any
- * thread.
+ * Creates a region on its own, for guestmem_from_regions() or guestmem_add_region(). A region
+ * without a backing of its own gets a memfd named "guestmem", sealed against shrinking, growing
+ * and further sealing. The mapping lies between inaccessible guard pages and is left out of core
+ * dumps (MADV_DONTDUMP); caller's memory is used as it is. Memory reads as zeros until written,
+ * unless it is a file's or the caller's.
  *
- * @param options      how to make it.
- * @param option_size  sizeof *options, in bytes.
- * @param out          the region, with one reference that goes to guestmem_region_unref().
- * @retval GUESTMEM_OK                  *out is the region.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer, an option_size that cannot be, unknown
- *   flags or purpose, flags that do not go together, host_addr NULL or wrapping, fd_offset beyond
- *   2^63-1, a hugetlb_log2 that no huge page has.
+ * @param options       how to create it.
+ * @param options_size  sizeof *options.
+ * @param out           the region, with one reference to release with guestmem_region_unref().
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  also: purpose is unknown, flags contradict each other,
+ *   host_addr is NULL or its end wraps, fd_offset is beyond 2^63-1, no huge page has the size
+ *   hugetlb_log2.
  * @retval GUESTMEM_E_INVALID_SIZE      size is 0.
- * @retval GUESTMEM_E_TOO_LARGE         the region would end at or past 2^64, be longer than a file
- *   can or may be, or need a descriptor more than the process may have.
+ * @retval GUESTMEM_E_TOO_LARGE         the region would end at or past 2^64, is larger than a file
+ *   can or may be, or needs one more descriptor than the process may have.
  * @retval GUESTMEM_E_NOT_ALIGNED       address, size or fd_offset is not a multiple of the page
- *   size, align is not a power of two, or host_addr not a multiple of it.
+ *   size, align is not a power of two, or host_addr is not a multiple of align.
  * @retval GUESTMEM_E_BACKING           fd is closed, not a regular file or memfd, write-only, too
- *   short, or cannot be mapped like this.
- * @retval GUESTMEM_E_READ_ONLY         fd is open to read only and the region is not.
- * @retval GUESTMEM_E_NO_MEMORY         no host memory or addresses, or not enough free huge pages.
- * @retval GUESTMEM_E_UNSUPPORTED       the system has no such huge pages, or cannot populate.
+ *   short, or cannot be mapped this way.
+ * @retval GUESTMEM_E_READ_ONLY         fd is open read-only and the region is writable.
+ * @retval GUESTMEM_E_NO_MEMORY         also: not enough host addresses or free huge pages.
+ * @retval GUESTMEM_E_UNSUPPORTED       the system has no such huge pages, or cannot populate the
+ *   mapping.
  * @retval GUESTMEM_E_OS                a system call failed.
  */
 int guestmem_region_new(const struct guestmem_region_options *options,
-                        size_t option_size,
+                        size_t options_size,
                         struct guestmem_region **out);
 
 /**
- * Takes a further reference to a region. Any thread.
+ * Takes another reference to a region.
  *
- * @param region  a region.
- * @return The same region; NULL, with the thread's last error set to GUESTMEM_E_BAD_HANDLE, when
- *   it is NULL or no live region.
+ * @param region  the region.
+ * @return The same region; NULL if it is not a valid region.
  */
 struct guestmem_region *guestmem_region_ref(struct guestmem_region *region);
 
 /**
- * Gives a reference to a region back. The last one, in memories too, unmaps it. Any thread.
+ * Releases a reference to a region. The last reference, including those of memories, unmaps it.
  *
- * @param region  a region; NULL does nothing.
+ * @param region  the region; NULL has no effect.
  */
 void guestmem_region_unref(struct guestmem_region *region);
 
 
 /*
- * 3 Creating guest memory
+ * 3 Creating: guest memory
  *
- * All regions without a backing of their own share ONE memfd, named "guestmem", laid out in order,
- * without gaps, sealed against shrinking, growing and further sealing; huge pages have one memfd
- * for each page size. Mappings sit between inaccessible guard pages, are left out of core dumps
- * and read as zeros until written.
+ * All regions without a backing of their own share ONE memfd named "guestmem". It holds them in
+ * order, without gaps, and is sealed against shrinking, growing and further sealing. Huge pages
+ * have one memfd for each page size. Mappings lie between inaccessible guard pages, are left out
+ * of core dumps, and read as zeros until written.
  */
 
 /** A guest's memory, reference-counted. */
 struct guestmem;
 
-/** Guest addresses and a length. */
+/** A range of guest addresses. */
 struct guestmem_range {
     /** First guest address. */
     uint64_t guest_addr;
-    /** Bytes. */
+    /** Size in bytes. */
     uint64_t size;
 };
 
 /**
- * Creates guest memory of plain RAM. Any thread.
+ * Creates guest memory of plain RAM.
  *
- * @param ranges  its regions in ascending order, page-aligned, not empty, not overlapping; they
- *   may touch. May be NULL when count is 0.
- * @param count   number of ranges; 0 makes an empty memory.
- * @param out     the memory, with one reference that goes to guestmem_unref().
- * @retval GUESTMEM_OK                  *out is the memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer.
- * @retval GUESTMEM_E_INVALID_SIZE      a size is 0.
- * @retval GUESTMEM_E_TOO_LARGE         a region would end at or past 2^64, or a limit of the host
- *   or process was met.
- * @retval GUESTMEM_E_UNSORTED          a range starts below the one before.
- * @retval GUESTMEM_E_OVERLAP           two ranges share addresses.
- * @retval GUESTMEM_E_NOT_ALIGNED       an address or size is not a multiple of the page size.
- * @retval GUESTMEM_E_NO_MEMORY         no host memory or addresses.
- * @retval GUESTMEM_E_OS                a system call failed.
+ * @param ranges  its regions: ascending, page-aligned, not empty, not overlapping. They may touch.
+ *   May be NULL when count is 0.
+ * @param count   number of ranges; 0 creates an empty memory.
+ * @param out     the memory, with one reference to release with guestmem_unref().
+ * @retval GUESTMEM_E_INVALID_SIZE  a size is 0.
+ * @retval GUESTMEM_E_TOO_LARGE     a region would end at or past 2^64, or a limit of the host or
+ *   the process was reached.
+ * @retval GUESTMEM_E_UNSORTED      a range starts below the previous one.
+ * @retval GUESTMEM_E_OVERLAP       two ranges overlap.
+ * @retval GUESTMEM_E_NOT_ALIGNED   an address or size is not a multiple of the page size.
+ * @retval GUESTMEM_E_NO_MEMORY     also: not enough host addresses.
+ * @retval GUESTMEM_E_OS            a system call failed.
  */
 int guestmem_new(const struct guestmem_range *ranges, size_t count, struct guestmem **out);
 
 /**
- * Creates guest memory with options for each region. Any thread.
+ * Creates guest memory with options for each region.
  *
- * @param options      one for each region, in ascending order of guest_addr, not overlapping. May
- *   be NULL when count is 0.
- * @param count        number of options; 0 makes an empty memory.
- * @param option_size  sizeof options[0], in bytes: the distance between them.
- * @param out          the memory, with one reference that goes to guestmem_unref().
- * @retval GUESTMEM_OK                  *out is the memory.
- * @retval GUESTMEM_E_UNSORTED          a region starts below the one before.
- * @retval GUESTMEM_E_OVERLAP           two regions share addresses.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  as guestmem_region_new(), and so are all below.
+ * @param options       an array with one element for each region, in ascending order of
+ *   guest_addr, not overlapping. May be NULL when count is 0.
+ * @param count         number of elements; 0 creates an empty memory.
+ * @param options_size  sizeof options[0], the distance between elements.
+ * @param out           the memory, with one reference to release with guestmem_unref().
+ * @retval GUESTMEM_E_UNSORTED          a region starts below the previous one.
+ * @retval GUESTMEM_E_OVERLAP           two regions overlap.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  this and all below: as guestmem_region_new().
  * @retval GUESTMEM_E_INVALID_SIZE      size is 0.
- * @retval GUESTMEM_E_TOO_LARGE         past 2^64 or a limit.
- * @retval GUESTMEM_E_NOT_ALIGNED       not page-aligned, or align not a power of two.
- * @retval GUESTMEM_E_BACKING           the fd cannot back the region.
- * @retval GUESTMEM_E_READ_ONLY         the fd is open to read only and the region is not.
- * @retval GUESTMEM_E_NO_MEMORY         no host memory, or not enough free huge pages.
- * @retval GUESTMEM_E_UNSUPPORTED       the system has no such huge pages, or cannot populate.
+ * @retval GUESTMEM_E_TOO_LARGE         a region would end at or past 2^64, or a limit was reached.
+ * @retval GUESTMEM_E_NOT_ALIGNED       not page-aligned, or align is not a power of two.
+ * @retval GUESTMEM_E_BACKING           fd cannot back the region.
+ * @retval GUESTMEM_E_READ_ONLY         fd is open read-only and the region is writable.
+ * @retval GUESTMEM_E_NO_MEMORY         also: not enough host addresses or free huge pages.
+ * @retval GUESTMEM_E_UNSUPPORTED       the system has no such huge pages, or cannot populate the
+ *   mapping.
  * @retval GUESTMEM_E_OS                a system call failed.
  */
 int guestmem_new_with_options(const struct guestmem_region_options *options,
                               size_t count,
-                              size_t option_size,
+                              size_t options_size,
                               struct guestmem **out);
 
 /**
- * Creates guest memory of regions made by guestmem_region_new(), which may be in other memories
- * too. Any thread.
+ * Creates guest memory from regions made by guestmem_region_new(), which may belong to other
+ * memories too.
  *
  * @param regions  the regions in any order, not overlapping. The memory takes references of its
  *   own; the caller keeps its own. May be NULL when count is 0.
- * @param count    number of regions; 0 makes an empty memory.
- * @param out      the memory, with one reference that goes to guestmem_unref().
- * @retval GUESTMEM_OK                  *out is the memory.
- * @retval GUESTMEM_E_BAD_HANDLE        one of the regions is NULL or no live region.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer.
- * @retval GUESTMEM_E_OVERLAP           two regions share addresses.
- * @retval GUESTMEM_E_NO_MEMORY         no host memory.
- * @retval GUESTMEM_E_TOO_LARGE         count is larger than memory.
+ * @param count    number of regions; 0 creates an empty memory.
+ * @param out      the memory, with one reference to release with guestmem_unref().
+ * @retval GUESTMEM_E_BAD_HANDLE  one of the regions is not a valid region.
+ * @retval GUESTMEM_E_OVERLAP     two regions overlap.
+ * @retval GUESTMEM_E_TOO_LARGE   count is larger than memory.
  */
 int guestmem_from_regions(struct guestmem_region *const *regions,
                           size_t count,
                           struct guestmem **out);
 
 /**
- * Takes a further reference to a memory. Any thread.
+ * Takes another reference to a memory.
  *
- * @param mem  a memory.
- * @return The same memory; NULL, with the thread's last error set to GUESTMEM_E_BAD_HANDLE, when
- *   it is NULL or no live memory.
+ * @param mem  the memory.
+ * @return The same memory; NULL if it is not a valid memory.
  */
 struct guestmem *guestmem_ref(struct guestmem *mem);
 
 /**
- * Gives a reference to a memory back. The last one unmaps every region that nothing else refers
- * to; no other call may be using the memory then. Any thread.
+ * Releases a reference to a memory. The last reference unmaps every region that nothing else
+ * refers to; no other call may be using the memory then.
  *
- * @param mem  a memory; NULL does nothing.
+ * @param mem  the memory; NULL has no effect.
  */
 void guestmem_unref(struct guestmem *mem);
 
 
 /*
- * 4 Asking about it
+ * 4 Asking about memory
  */
 
-/** What a region is. Enough to give it to a hypervisor or to another process. */
+/** What a region is: enough to give it to a hypervisor or to another process. */
 struct guestmem_region_info {
     /** First guest address. */
     uint64_t guest_addr;
-    /** Bytes. */
+    /** Size in bytes. */
     uint64_t size;
     /**
-     * Host address of the first byte; valid while the region lives. Not to be written through where
+     * Host address of the first byte, valid while the region lives. Do not write through it if
      * flags has GUESTMEM_REGION_READ_ONLY.
      */
     void *host_addr;
-    /** GUESTMEM_REGION_* flags as it was made. */
+    /** GUESTMEM_REGION_* flags that the region was created with. */
     uint64_t flags;
-    /** Where the region starts in the file behind it. */
+    /** Offset of the region in its file; 0 if there is none. */
     uint64_t fd_offset;
-    /** The file behind it, borrowed: valid while the region lives. -1 if there is none. */
+    /** The file behind the region, or -1. Borrowed: valid while the region lives. */
     int32_t fd;
     /** GUESTMEM_PURPOSE_*. */
     uint32_t purpose;
-    /** Size of its pages in bytes; for memory of the caller without a file the system's. */
+    /** Size of its pages in bytes. For caller's memory without a file, the system's page size. */
     uint64_t page_size;
 };
 
 /**
- * Gives the end of the highest region. Any thread.
+ * Returns the end of the highest region.
  *
- * @param mem  a memory.
- * @return The first guest address past it; 0 for an empty memory and for a bad handle.
+ * @param mem  the memory.
+ * @return The first guest address past it; 0 if the memory is empty.
  */
 uint64_t guestmem_end_addr(const struct guestmem *mem);
 
 /**
- * Gives the size of all regions together. Any thread.
+ * Returns the total size of all regions.
  *
- * @param mem  a memory.
- * @return Bytes; 0 for an empty memory and for a bad handle.
+ * @param mem  the memory.
+ * @return Size in bytes; 0 if the memory is empty.
  */
 uint64_t guestmem_memory_size(const struct guestmem *mem);
 
 /**
- * Gives the number of regions. Any thread.
+ * Returns the number of regions.
  *
- * @param mem  a memory.
- * @return The number; 0 for a bad handle.
+ * @param mem  the memory.
+ * @return The number of regions.
  */
 size_t guestmem_num_regions(const struct guestmem *mem);
 
 /**
- * Describes a region. Any thread.
+ * Describes a region.
  *
- * @param mem        a memory.
- * @param index      which region, in ascending order of guest addresses from 0 on.
- * @param info       where to put the description; left as it is on failure.
- * @param info_size  sizeof *info, in bytes.
- * @retval GUESTMEM_OK                  the description is in *info.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  info is NULL or info_size 0.
- * @retval GUESTMEM_E_NOT_FOUND         there are not that many regions.
+ * @param mem        the memory.
+ * @param index      index of the region, in ascending order of guest addresses, from 0.
+ * @param info       receives the description.
+ * @param info_size  sizeof *info.
+ * @retval GUESTMEM_E_NOT_FOUND  the memory has no region with that index.
  */
 int guestmem_region_info(const struct guestmem *mem,
                          size_t index,
@@ -633,17 +710,14 @@ int guestmem_region_info(const struct guestmem *mem,
                          size_t info_size);
 
 /**
- * Finds the region that holds an address. Any thread.
+ * Finds the region that contains an address.
  *
- * @param mem        a memory.
+ * @param mem        the memory.
  * @param addr       guest address.
- * @param info       where to put the region's description; left as it is on failure. May be NULL.
- * @param info_size  sizeof *info, in bytes; does not matter when info is NULL.
- * @param offset     the distance in bytes of addr from the region's start. May be NULL.
- * @retval GUESTMEM_OK                  the outputs are set.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  info with info_size 0.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
+ * @param info       receives the region's description. May be NULL.
+ * @param info_size  sizeof *info; ignored if info is NULL.
+ * @param offset     receives the distance in bytes of addr from the region's start. May be NULL.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region.
  */
 int guestmem_find_region(const struct guestmem *mem,
                          uint64_t addr,
@@ -652,37 +726,34 @@ int guestmem_find_region(const struct guestmem *mem,
                          uint64_t *offset);
 
 /**
- * Tells whether an address is in a region. Any thread.
+ * Tells whether an address is in a region.
  *
- * @param mem   a memory.
+ * @param mem   the memory.
  * @param addr  guest address.
- * @return True if it is; false also for a bad handle.
+ * @return True if it is.
  */
 bool guestmem_address_in_range(const struct guestmem *mem, uint64_t addr);
 
 /**
- * Tells whether start <= a < end holds for the address a of any region's byte. Any thread.
+ * Tells whether any byte of any region lies in the range from start to end - 1.
  *
- * @param mem    a memory.
+ * @param mem    the memory.
  * @param start  first guest address of the range.
- * @param end    first guest address past it.
- * @return True if so; false when start >= end, and for a bad handle.
+ * @param end    first guest address past the range.
+ * @return True if so; false if start >= end.
  */
 bool guestmem_range_overlap(const struct guestmem *mem, uint64_t start, uint64_t end);
 
 /**
- * Adds to an address, if the sum lies in a region. addr itself, and what lies between, need not;
- * see guestmem_is_valid_range() for that. Any thread.
+ * Adds an offset to an address. The sum must lie in a region; addr and the bytes between need not.
+ * Use guestmem_is_valid_range() to check those.
  *
- * @param mem     a memory.
+ * @param mem     the memory.
  * @param addr    guest address.
  * @param offset  bytes to add.
  * @param out     addr + offset.
- * @retval GUESTMEM_OK                  *out is the sum.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
- * @retval GUESTMEM_E_INVALID_RANGE     the sum wraps at 2^64.
- * @retval GUESTMEM_E_INVALID_ADDRESS   the sum is in no region.
+ * @retval GUESTMEM_E_INVALID_RANGE    the sum wraps at 2^64.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  the sum is in no region.
  */
 int guestmem_checked_offset(const struct guestmem *mem,
                             uint64_t addr,
@@ -690,165 +761,66 @@ int guestmem_checked_offset(const struct guestmem *mem,
                             uint64_t *out);
 
 /**
- * Tells whether a range lies within ONE region. Any thread.
+ * Tells whether a range lies within ONE region.
  *
- * @param mem     a memory.
- * @param start   first guest address.
- * @param length  bytes.
- * @return True if so; false when length is 0 or the range wraps, and for a bad handle.
+ * @param mem    the memory.
+ * @param start  first guest address.
+ * @param size   size in bytes.
+ * @return True if so; false if size is 0 or the range wraps.
  */
-bool guestmem_is_valid_range(const struct guestmem *mem, uint64_t start, uint64_t length);
+bool guestmem_is_valid_range(const struct guestmem *mem, uint64_t start, uint64_t size);
 
 /**
- * Describes a memory in one JSON object: its size and end, the policies in force, and each region
- * with its backing and, where /proc tells them, resident bytes. For people and logs; keys may be
- * added. Any thread.
+ * Describes a memory as one JSON object: its size and end, the policies in force, and each region
+ * with its backing and, where /proc tells, its resident bytes. For people and logs; keys may be
+ * added.
  *
- * @param mem   a memory.
- * @param json  the text, which goes to guestmem_free().
- * @retval GUESTMEM_OK                  *json is the text.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  json is NULL.
- * @retval GUESTMEM_E_NO_MEMORY         no host memory for the text.
+ * @param mem   the memory.
+ * @param json  the text, to be freed with guestmem_free().
+ * @retval GUESTMEM_E_NO_MEMORY  a host allocation failed.
  */
 int guestmem_describe(const struct guestmem *mem, char **json);
 
 /**
- * Frees what the library allocated for the caller. Any thread.
+ * Frees text that the library allocated for the caller.
  *
- * @param ptr  text from the library; NULL does nothing.
+ * @param ptr  the text; NULL has no effect.
  */
 void guestmem_free(void *ptr);
 
 
 /*
- * 6 Slices
+ * 5 Translating: addresses
  *
- * What guestmem_get_slice() and its like gave, to work on without the memory's handle. The caller
- * vouches that the slice is live: that the memory it came from still lives, and that slices of
- * read-only regions are only read. What is written comes from guestmem_get_slice_writable() and
- * its like, which give none of those.
+ * Host addresses and descriptors are valid while their region lives: as long as the memory or,
+ * once the region was removed, until its last reference is released.
+ *
+ * Pointers from calls without "writable" in their name are for reading only: they may point into
+ * read-only regions, where a write raises SIGSEGV. Use guestmem_get_host_address_range_writable(),
+ * or its counterparts for slices, for memory that will be written.
  */
 
 /**
- * Host address and length of guest bytes, laid out as struct iovec: arrays of it go to readv(2)
- * and writev(2).
- */
-struct guestmem_slice {
-    /** The first byte. */
-    void *addr;
-    /** Bytes. */
-    size_t len;
-};
-
-/**
- * Gives a part of a slice. Any thread.
+ * Translates one guest address, for reading. Checks one byte only; use
+ * guestmem_get_host_address_range() for longer accesses.
  *
- * @param s       a live slice.
- * @param offset  bytes from its start.
- * @param count   bytes of the part; 0 is fine.
- * @param out     the part.
- * @retval GUESTMEM_OK                  *out is the part.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL, or s has a length but no address.
- * @retval GUESTMEM_E_INVALID_RANGE     offset + count is past the slice's end, or wraps.
- */
-int guestmem_slice_sub(struct guestmem_slice s,
-                       size_t offset,
-                       size_t count,
-                       struct guestmem_slice *out);
-
-/**
- * Reads from a slice: all or nothing. Any thread.
- *
- * @param s       a live slice.
- * @param offset  bytes from its start.
- * @param buf     where to put the bytes. May be NULL when len is 0.
- * @param len     bytes to read.
- * @retval GUESTMEM_OK                  the bytes are in buf.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  buf is NULL, or s has a length but no address.
- * @retval GUESTMEM_E_INVALID_RANGE     offset + len is past the slice's end, or wraps.
- */
-int guestmem_slice_read(struct guestmem_slice s, size_t offset, void *buf, size_t len);
-
-/**
- * Writes to a slice: all or nothing. Any thread.
- *
- * @param s       a live slice to write, as guestmem_get_slice_writable() gives it.
- * @param offset  bytes from its start.
- * @param buf     the bytes. May be NULL when len is 0.
- * @param len     bytes to write.
- * @retval GUESTMEM_OK                  the bytes are in the slice.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  buf is NULL, or s has a length but no address.
- * @retval GUESTMEM_E_INVALID_RANGE     offset + len is past the slice's end, or wraps.
- */
-int guestmem_slice_write(struct guestmem_slice s, size_t offset, const void *buf, size_t len);
-
-/**
- * Fills a slice. Any thread.
- *
- * @param s     a live slice to write, as guestmem_get_slice_writable() gives it.
- * @param byte  what each of its bytes is to be.
- */
-void guestmem_slice_fill(struct guestmem_slice s, uint8_t byte);
-
-/**
- * Copies from one slice to another, as many bytes as the shorter has. Overlap as memmove(3). Any
- * thread.
- *
- * @param dst  a live slice to write, as guestmem_get_slice_writable() gives it.
- * @param src  a live slice to read.
- * @return Bytes copied.
- */
-size_t guestmem_slice_copy(struct guestmem_slice dst, struct guestmem_slice src);
-
-/**
- * Tells whether a slice holds only zeros. Any thread.
- *
- * @param s  a live slice.
- * @return True if so, also for an empty one.
- */
-bool guestmem_slice_is_zero(struct guestmem_slice s);
-
-
-/*
- * 5 Translating
- *
- * Host pointers and descriptors are valid while their region lives: as long as the memory, or until
- * the last reference to a region that was removed is gone. A pointer is handed out only together
- * with a length that was checked; guestmem_get_host_address() checks a single byte. What will be
- * written comes from guestmem_get_host_address_range_writable(), or as slices from its like below.
- */
-
-/**
- * Translates a guest address to read from it. For memory that will be written use
- * guestmem_get_host_address_range_writable(): this one gives pointers into read-only regions too.
- * One byte is checked, so the pointer is to be used for nothing longer. Any thread.
- *
- * @param mem   a memory.
+ * @param mem   the memory.
  * @param addr  guest address.
  * @param out   the host address.
- * @retval GUESTMEM_OK                  *out is the host address.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region.
  */
 int guestmem_get_host_address(const struct guestmem *mem, uint64_t addr, void **out);
 
 /**
- * Translates a range within one region to read from it. For memory that will be written use
- * guestmem_get_host_address_range_writable(): this one gives pointers into read-only regions too.
- * Any thread.
+ * Translates a range within one region, for reading.
  *
- * @param mem   a memory.
+ * @param mem   the memory.
  * @param addr  first guest address.
- * @param size  bytes.
+ * @param size  size in bytes.
  * @param out   the host address of the first byte.
- * @retval GUESTMEM_OK                  *out is the host address.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
- * @retval GUESTMEM_E_INVALID_RANGE     the range does not end in the region it starts in, or wraps.
- * @retval GUESTMEM_E_INVALID_SIZE      size is 0.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region.
+ * @retval GUESTMEM_E_INVALID_RANGE    the range does not end in the region it starts in, or wraps.
+ * @retval GUESTMEM_E_INVALID_SIZE     size is 0.
  */
 int guestmem_get_host_address_range(const struct guestmem *mem,
                                     uint64_t addr,
@@ -856,20 +828,10 @@ int guestmem_get_host_address_range(const struct guestmem *mem,
                                     void **out);
 
 /**
- * Translates a range within one region to write there, and to read: as
- * guestmem_get_host_address_range(), but read-only regions are refused. Any thread.
+ * Like guestmem_get_host_address_range(), for writing and reading. Refuses read-only regions.
  *
- * @param mem   a memory.
- * @param addr  first guest address.
- * @param size  bytes.
- * @param out   the host address of the first byte.
- * @retval GUESTMEM_OK                  *out is the host address.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
- * @retval GUESTMEM_E_INVALID_RANGE     the range does not end in the region it starts in, or wraps.
- * @retval GUESTMEM_E_INVALID_SIZE      size is 0.
- * @retval GUESTMEM_E_READ_ONLY         the region is read-only.
+ * @copydetails guestmem_get_host_address_range
+ * @retval GUESTMEM_E_READ_ONLY  the region is read-only.
  */
 int guestmem_get_host_address_range_writable(const struct guestmem *mem,
                                              uint64_t addr,
@@ -877,62 +839,50 @@ int guestmem_get_host_address_range_writable(const struct guestmem *mem,
                                              void **out);
 
 /**
- * Translates a host address back. Takes longer the more regions there are. Where regions share
- * host memory the lowest guest address is given. Any thread.
+ * Translates a host address to a guest address. The time it takes grows with the number of
+ * regions. If regions share host memory, returns the lowest guest address.
  *
- * @param mem   a memory.
+ * @param mem   the memory.
  * @param host  host address.
  * @param out   the guest address.
- * @retval GUESTMEM_OK                  *out is the guest address.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  host or out is NULL.
- * @retval GUESTMEM_E_INVALID_ADDRESS   no region of the memory is mapped there.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  no region of the memory is mapped there.
  */
 int guestmem_get_guest_address(const struct guestmem *mem, const void *host, uint64_t *out);
 
 /**
- * Gives the file that backs an address. Any thread.
+ * Returns the file that backs an address.
  *
- * @param mem   a memory.
+ * @param mem   the memory.
  * @param addr  guest address.
- * @param fd    the file, borrowed: valid while the region lives.
- * @retval GUESTMEM_OK                  *fd is the file.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  fd is NULL.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
- * @retval GUESTMEM_E_UNSUPPORTED       the region has no file behind it.
+ * @param fd    the file. Borrowed: valid while the region lives.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region.
+ * @retval GUESTMEM_E_UNSUPPORTED      the region has no file.
  */
 int guestmem_shm_region(const struct guestmem *mem, uint64_t addr, int *fd);
 
 /**
- * Gives the file that backs the address at a distance from the lowest region's start. Any thread.
+ * Returns the file that backs the address at a distance from the lowest region's start.
  *
- * @param mem     a memory.
- * @param offset  bytes from the start of the lowest region.
- * @param fd      the file, borrowed: valid while the region lives.
- * @retval GUESTMEM_OK                  *fd is the file.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  fd is NULL.
- * @retval GUESTMEM_E_INVALID_ADDRESS   the address is in no region.
- * @retval GUESTMEM_E_INVALID_RANGE     the address wraps at 2^64.
- * @retval GUESTMEM_E_UNSUPPORTED       the region has no file behind it.
+ * @param mem     the memory.
+ * @param offset  distance in bytes from the start of the lowest region.
+ * @param fd      the file. Borrowed: valid while the region lives.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  the address is in no region.
+ * @retval GUESTMEM_E_INVALID_RANGE    the address wraps at 2^64.
+ * @retval GUESTMEM_E_UNSUPPORTED      the region has no file.
  */
 int guestmem_offset_region(const struct guestmem *mem, uint64_t offset, int *fd);
 
 /**
- * Gives the file that backs an address and where in it the address lies: what another process
- * needs to map the same bytes. Regions of one memory share a file without gaps, so this is not
- * the distance in guest addresses. Any thread.
+ * Returns the file that backs an address, and the address's offset in that file: what another
+ * process needs to map the same bytes. Regions of one memory lie in their shared file without
+ * gaps, so this offset is not a distance in guest addresses.
  *
- * @param mem     a memory.
+ * @param mem     the memory.
  * @param addr    guest address.
- * @param fd      the file, borrowed: valid while the region lives. May be NULL.
- * @param offset  bytes from the start of that file.
- * @retval GUESTMEM_OK                  the outputs are set.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  offset is NULL.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
- * @retval GUESTMEM_E_UNSUPPORTED       the region has no file behind it.
+ * @param fd      the file. Borrowed: valid while the region lives. May be NULL.
+ * @param offset  offset in bytes from the start of the file.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region.
+ * @retval GUESTMEM_E_UNSUPPORTED      the region has no file.
  */
 int guestmem_offset_from_base(const struct guestmem *mem, uint64_t addr, int *fd, uint64_t *offset);
 
@@ -940,155 +890,134 @@ int guestmem_offset_from_base(const struct guestmem *mem, uint64_t addr, int *fd
 /*
  * 5 Translating: slices
  *
- * What a device is given to read and what it is given to write come from different calls, and a
- * descriptor chain with both kinds from guestmem_translate_for().
+ * A slice is a part of guest memory that is contiguous in host memory. Calls without "writable" in
+ * their name return slices for reading only. Use guestmem_translate_for() for a descriptor chain
+ * that has both kinds of buffers.
  *
  * Example
- *   struct guestmem_access chain[MAX_DESC];       // the guest's descriptors, each loaded once
+ *   struct guestmem_access chain[MAX_DESC];
  *   struct guestmem_slice slices[2 * MAX_DESC];
  *   size_t count;
- *   chain[i].guest_addr = desc.addr;
- *   chain[i].size = desc.len;
- *   chain[i].access = desc.flags & DESC_WRITE ? GUESTMEM_ACCESS_WRITE : GUESTMEM_ACCESS_READ;
- *   chain[i].reserved = 0;
- *   ...
+ *   for (size_t i = 0; i < n; i++) {
+ *       struct descriptor desc = load_descriptor(head, i);    // each field loaded once
+ *       bool writes = desc.flags & DESC_WRITE;
+ *       chain[i].guest_addr = desc.addr;
+ *       chain[i].size = desc.len;
+ *       chain[i].access = writes ? GUESTMEM_ACCESS_WRITE : GUESTMEM_ACCESS_READ;
+ *       chain[i].reserved = 0;
+ *   }
  *   if (guestmem_translate_for(mem, chain, n, slices, 2 * MAX_DESC, &count) != GUESTMEM_OK)
- *       return refuse(head);                      // a hole, or the ROM as a buffer to be filled
+ *       return refuse(head);    // a hole, or ROM as a buffer to be filled
  */
 
-/** Memory that will be read only. */
+/** The memory will only be read. */
 #define GUESTMEM_ACCESS_READ 1
 
-/** Memory that will be written, and may be read too, with or without GUESTMEM_ACCESS_READ. */
+/** The memory will be written. It may also be read, with or without GUESTMEM_ACCESS_READ. */
 #define GUESTMEM_ACCESS_WRITE 2
 
-/** Guest addresses, a length, and what will be done there. */
+/**
+ * Host address and length of guest bytes, laid out as struct iovec: pass arrays of it to readv(2)
+ * and writev(2).
+ */
+struct guestmem_slice {
+    /** The first byte. */
+    void *addr;
+    /** Length in bytes. */
+    size_t len;
+};
+
+/** A range of guest addresses and how it will be accessed. */
 struct guestmem_access {
     /** First guest address. */
     uint64_t guest_addr;
-    /** Bytes. */
+    /** Size in bytes. */
     uint64_t size;
     /** GUESTMEM_ACCESS_READ, GUESTMEM_ACCESS_WRITE or both. */
     uint32_t access;
-    /** 0. */
+    /** Must be 0. */
     uint32_t reserved;
 };
 
 /**
- * Translates a range within one region to a slice to read. For memory that will be written use
- * guestmem_get_slice_writable(): this one gives slices of read-only regions too. Any thread.
+ * Translates a range within one region to a slice for reading.
  *
- * @param mem   a memory.
+ * @param mem   the memory.
  * @param addr  first guest address.
- * @param len   bytes.
- * @param out   the slice, of exactly len bytes.
- * @retval GUESTMEM_OK                  *out is the slice.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
- * @retval GUESTMEM_E_INVALID_RANGE     the range does not end in the region it starts in, or wraps.
- * @retval GUESTMEM_E_INVALID_SIZE      len is 0.
+ * @param size  size in bytes.
+ * @param out   the slice, of exactly size bytes.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region.
+ * @retval GUESTMEM_E_INVALID_RANGE    the range does not end in the region it starts in, or wraps.
+ * @retval GUESTMEM_E_INVALID_SIZE     size is 0.
  */
 int guestmem_get_slice(const struct guestmem *mem,
                        uint64_t addr,
-                       size_t len,
+                       size_t size,
                        struct guestmem_slice *out);
 
 /**
- * Translates a range within one region to a slice to write, and to read: as guestmem_get_slice(),
- * but read-only regions are refused. Any thread.
+ * Like guestmem_get_slice(), for writing and reading. Refuses read-only regions.
  *
- * @param mem   a memory.
- * @param addr  first guest address.
- * @param len   bytes.
- * @param out   the slice, of exactly len bytes.
- * @retval GUESTMEM_OK                  *out is the slice.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
- * @retval GUESTMEM_E_INVALID_RANGE     the range does not end in the region it starts in, or wraps.
- * @retval GUESTMEM_E_INVALID_SIZE      len is 0.
- * @retval GUESTMEM_E_READ_ONLY         the region is read-only.
+ * @copydetails guestmem_get_slice
+ * @retval GUESTMEM_E_READ_ONLY  the region is read-only.
  */
 int guestmem_get_slice_writable(const struct guestmem *mem,
                                 uint64_t addr,
-                                size_t len,
+                                size_t size,
                                 struct guestmem_slice *out);
 
 /**
- * Translates a range that may run on through regions that touch, to slices to read: DMA-level. For
- * memory that will be written use guestmem_get_slices_writable(): this one gives slices of
- * read-only regions too. Any thread.
+ * Translates a range to slices for reading. DMA-level: the range may continue through adjacent
+ * regions.
  *
- * @param mem    a memory.
+ * @param mem    the memory.
  * @param addr   first guest address.
- * @param len    bytes.
- * @param out    the slices, in order; left as they were on failure. May be NULL when cap is 0.
- * @param cap    slices that out has room for.
- * @param count  number of slices; on GUESTMEM_E_TOO_LARGE, how many are needed.
- * @retval GUESTMEM_OK                  *count slices are in out.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
- * @retval GUESTMEM_E_INVALID_RANGE     the range meets a hole, or wraps.
- * @retval GUESTMEM_E_INVALID_SIZE      len is 0.
- * @retval GUESTMEM_E_TOO_LARGE         cap is too small.
+ * @param size   size in bytes.
+ * @param out    receives the slices, in order. May be NULL when cap is 0.
+ * @param cap    number of slices that fit in out.
+ * @param count  number of slices; on GUESTMEM_E_TOO_LARGE, the number needed.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region.
+ * @retval GUESTMEM_E_INVALID_RANGE    the range meets a hole, or wraps.
+ * @retval GUESTMEM_E_INVALID_SIZE     size is 0.
+ * @retval GUESTMEM_E_TOO_LARGE        cap is too small.
  */
 int guestmem_get_slices(const struct guestmem *mem,
                         uint64_t addr,
-                        uint64_t len,
+                        uint64_t size,
                         struct guestmem_slice *out,
                         size_t cap,
                         size_t *count);
 
 /**
- * Translates a range that may run on through regions that touch, to slices to write, and to read:
- * as guestmem_get_slices(), but a read-only region anywhere in it is refused. DMA-level. Any
- * thread.
+ * Like guestmem_get_slices(), for writing and reading. Refuses a range with a read-only region
+ * anywhere in it.
  *
- * @param mem    a memory.
- * @param addr   first guest address.
- * @param len    bytes.
- * @param out    the slices, in order; left as they were on failure. May be NULL when cap is 0.
- * @param cap    slices that out has room for.
- * @param count  number of slices; on GUESTMEM_E_TOO_LARGE, how many are needed.
- * @retval GUESTMEM_OK                  *count slices are in out.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
- * @retval GUESTMEM_E_INVALID_RANGE     the range meets a hole, or wraps.
- * @retval GUESTMEM_E_INVALID_SIZE      len is 0.
- * @retval GUESTMEM_E_READ_ONLY         the range meets a read-only region.
- * @retval GUESTMEM_E_TOO_LARGE         cap is too small.
+ * @copydetails guestmem_get_slices
+ * @retval GUESTMEM_E_READ_ONLY  the range meets a read-only region.
  */
 int guestmem_get_slices_writable(const struct guestmem *mem,
                                  uint64_t addr,
-                                 uint64_t len,
+                                 uint64_t size,
                                  struct guestmem_slice *out,
                                  size_t cap,
                                  size_t *count);
 
 /**
- * Translates a descriptor chain in one call, to slices to read: several ranges, each of which may
- * run on through regions that touch. DMA-level. For memory that will be written use
- * guestmem_translate_for(): this one gives slices of read-only regions too. The error detail names
- * the range that was refused. Any thread.
+ * Translates a descriptor chain in one call, to slices for reading. DMA-level: each range may
+ * continue through adjacent regions. guestmem_last_error() reports the range that was refused. Use
+ * guestmem_translate_for() for memory that will be written.
  *
- * @param mem     a memory.
- * @param ranges  the ranges; each is fetched anew for the answer, so the array must not change
- *   meanwhile. May be NULL when n is 0.
- * @param n       number of ranges; 0 is fine.
- * @param out     the slices of all ranges, in order; left as they were on failure. May be NULL
- *   when cap is 0.
- * @param cap     slices that out has room for.
- * @param count   number of slices; on GUESTMEM_E_TOO_LARGE, how many are needed.
- * @retval GUESTMEM_OK                  *count slices are in out.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer.
- * @retval GUESTMEM_E_INVALID_ADDRESS   a range starts in no region.
- * @retval GUESTMEM_E_INVALID_RANGE     a range meets a hole, or wraps.
- * @retval GUESTMEM_E_INVALID_SIZE      a range is empty.
- * @retval GUESTMEM_E_TOO_LARGE         cap is too small.
+ * @param mem     the memory.
+ * @param ranges  the ranges. Each is read more than once, so the array must not change during the
+ *   call. May be NULL when n is 0.
+ * @param n       number of ranges, may be 0.
+ * @param out     receives the slices of all ranges, in order. May be NULL when cap is 0.
+ * @param cap     number of slices that fit in out.
+ * @param count   number of slices; on GUESTMEM_E_TOO_LARGE, the number needed.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  a range starts in no region.
+ * @retval GUESTMEM_E_INVALID_RANGE    a range meets a hole, or wraps.
+ * @retval GUESTMEM_E_INVALID_SIZE     a range is empty.
+ * @retval GUESTMEM_E_TOO_LARGE        cap is too small.
  */
 int guestmem_translate(const struct guestmem *mem,
                        const struct guestmem_range *ranges,
@@ -1098,25 +1027,22 @@ int guestmem_translate(const struct guestmem *mem,
                        size_t *count);
 
 /**
- * Translates a descriptor chain in one call, in which each range says what will be done there: as
- * guestmem_translate(), but a range that will be written is refused where it meets a read-only
- * region, and with it the whole chain. DMA-level. Any thread.
+ * Translates a descriptor chain in one call, to slices for the access that each range asks for.
+ * Like guestmem_translate(), but refuses the whole chain if a range that will be written meets a
+ * read-only region.
  *
- * Of several ranges that are wrong the one is reported whose error comes first in the order that
- * holds for all calls (flags, address, range, read-only); the error detail names it.
+ * If several ranges are invalid, the call reports the error that comes first in the order that
+ * holds for all calls: flags, address, range, read-only. guestmem_last_error() reports its range.
  *
- * @param mem     a memory.
- * @param ranges  the ranges; each is fetched anew for the answer, so the array must not change
- *   meanwhile. May be NULL when n is 0.
- * @param n       number of ranges; 0 is fine.
- * @param out     the slices of all ranges, in order; left as they were on failure. May be NULL
- *   when cap is 0.
- * @param cap     slices that out has room for.
- * @param count   number of slices; on GUESTMEM_E_TOO_LARGE, how many are needed.
- * @retval GUESTMEM_OK                  *count slices are in out.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer, an access of 0 or with an unknown bit, or
- *   reserved is not 0.
+ * @param mem     the memory.
+ * @param ranges  the ranges. Each is read more than once, so the array must not change during the
+ *   call. May be NULL when n is 0.
+ * @param n       number of ranges, may be 0.
+ * @param out     receives the slices of all ranges, in order. May be NULL when cap is 0.
+ * @param cap     number of slices that fit in out.
+ * @param count   number of slices; on GUESTMEM_E_TOO_LARGE, the number needed.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  also: access is 0 or has an unknown bit, or reserved is not
+ *   0.
  * @retval GUESTMEM_E_INVALID_ADDRESS   a range starts in no region.
  * @retval GUESTMEM_E_INVALID_RANGE     a range meets a hole, or wraps.
  * @retval GUESTMEM_E_INVALID_SIZE      a range is empty.
@@ -1529,112 +1455,186 @@ int guestmem_compare_exchange_u64(const struct guestmem *mem,
 
 
 /*
+ * 6 Access: slices
+ *
+ * These calls work on a slice without a memory handle. The caller guarantees that the slice is
+ * live: that the memory it came from exists, and that slices of read-only regions are only read.
+ * Slices from guestmem_get_slice_writable(), guestmem_get_slices_writable() and, for
+ * GUESTMEM_ACCESS_WRITE, guestmem_translate_for() are never read-only.
+ */
+
+/**
+ * Returns a part of a slice.
+ *
+ * @param s       a live slice.
+ * @param offset  start of the part, in bytes from the slice's start.
+ * @param len     length of the part in bytes, may be 0.
+ * @param out     the part.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  also: s has a length but no address.
+ * @retval GUESTMEM_E_INVALID_RANGE     offset + len is past the slice's end, or wraps.
+ */
+int guestmem_slice_sub(struct guestmem_slice s,
+                       size_t offset,
+                       size_t len,
+                       struct guestmem_slice *out);
+
+/**
+ * Reads all len bytes from a slice, or nothing.
+ *
+ * @param s       a live slice.
+ * @param offset  start, in bytes from the slice's start.
+ * @param buf     receives the bytes. May be NULL when len is 0.
+ * @param len     bytes to read.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  also: s has a length but no address.
+ * @retval GUESTMEM_E_INVALID_RANGE     offset + len is past the slice's end, or wraps.
+ */
+int guestmem_slice_read(struct guestmem_slice s, size_t offset, void *buf, size_t len);
+
+/**
+ * Writes all len bytes to a slice, or nothing.
+ *
+ * @param s       a live, writable slice.
+ * @param offset  start, in bytes from the slice's start.
+ * @param buf     the bytes. May be NULL when len is 0.
+ * @param len     bytes to write.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  also: s has a length but no address.
+ * @retval GUESTMEM_E_INVALID_RANGE     offset + len is past the slice's end, or wraps.
+ */
+int guestmem_slice_write(struct guestmem_slice s, size_t offset, const void *buf, size_t len);
+
+/**
+ * Sets every byte of a slice to one value.
+ *
+ * @param s     a live, writable slice.
+ * @param byte  the value.
+ */
+void guestmem_slice_fill(struct guestmem_slice s, uint8_t byte);
+
+/**
+ * Copies from one slice to another, up to the length of the shorter one. They may overlap, as in
+ * memmove(3).
+ *
+ * @param dst  a live, writable slice.
+ * @param src  a live slice.
+ * @return Bytes copied.
+ */
+size_t guestmem_slice_copy(struct guestmem_slice dst, struct guestmem_slice src);
+
+/**
+ * Tells whether a slice holds only zeros.
+ *
+ * @param s  a live slice.
+ * @return True if so, also if the slice is empty.
+ */
+bool guestmem_slice_is_zero(struct guestmem_slice s);
+
+
+/*
  * 6 Access: file descriptors
  *
- * Straight between the kernel and guest memory, without a buffer between. DMA-level. Short
- * transfers and EINTR are continued where they stopped, also past 2 GiB; the error info's
- * `completed` tells how many bytes were moved before a failure. No signal is raised.
+ * These calls transfer bytes between a file descriptor and guest memory without an intermediate
+ * buffer. They are DMA-level. They continue after short transfers and EINTR, and past 2 GiB. After
+ * a failure, guestmem_error_info.completed tells how many bytes were moved. They raise no signal.
  */
 
 /**
- * Reads exactly count bytes from a descriptor's position into guest memory. Any thread; may
- * block as read(2) does.
+ * Reads exactly size bytes from a descriptor into guest memory, at the descriptor's position. May
+ * block, as read(2).
  *
- * @param mem    a memory.
- * @param addr   first guest address.
- * @param fd     what to read: a file, pipe, socket or device. Its position moves.
- * @param count  bytes.
- * @retval GUESTMEM_OK                 the bytes are in guest memory.
- * @retval GUESTMEM_E_BAD_HANDLE       mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region (nor, for 0 bytes, one past its end).
+ * @param mem   the memory.
+ * @param addr  first guest address.
+ * @param fd    a file, pipe, socket or device to read. Its position advances.
+ * @param size  bytes to read.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+ *   one.
  * @retval GUESTMEM_E_INVALID_RANGE    the range meets a hole, or wraps; nothing was read.
  * @retval GUESTMEM_E_READ_ONLY        a region in the range is read-only; nothing was read.
- * @retval GUESTMEM_E_SHORT_READ       the file ended first; `completed` bytes are in guest memory.
- * @retval GUESTMEM_E_IO               reading failed after `completed` bytes, with os_errno: EAGAIN
- *   when a non-blocking descriptor has no more, EBADF when fd cannot be read.
+ * @retval GUESTMEM_E_SHORT_READ       the file ended first; `completed` bytes were read.
+ * @retval GUESTMEM_E_IO               reading failed after `completed` bytes. os_errno is, for
+ *   example, EAGAIN when a non-blocking descriptor has no more data, or EBADF when fd is not open
+ *   for reading.
  */
-int guestmem_read_to_memory(const struct guestmem *mem, uint64_t addr, int fd, uint64_t count);
+int guestmem_read_to_memory(const struct guestmem *mem, uint64_t addr, int fd, uint64_t size);
 
 /**
- * Writes exactly count bytes of guest memory to a descriptor, at its position. Any thread; may
- * block as write(2) does.
+ * Writes exactly size bytes of guest memory to a descriptor, at the descriptor's position. May
+ * block, as write(2).
  *
- * @param mem    a memory.
- * @param addr   first guest address.
- * @param fd     what to write: a file, pipe, socket or device. Its position moves.
- * @param count  bytes.
- * @retval GUESTMEM_OK                 the bytes are written.
- * @retval GUESTMEM_E_BAD_HANDLE       mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region (nor, for 0 bytes, one past its end).
+ * @param mem   the memory.
+ * @param addr  first guest address.
+ * @param fd    a file, pipe, socket or device to write. Its position advances.
+ * @param size  bytes to write.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+ *   one.
  * @retval GUESTMEM_E_INVALID_RANGE    the range meets a hole, or wraps; nothing was written.
- * @retval GUESTMEM_E_IO               writing failed after `completed` bytes, with os_errno: EAGAIN
- *   when a non-blocking descriptor takes no more, EPIPE when a pipe or socket is closed, EFBIG at
- *   a file size limit, EBADF when fd cannot be written.
+ * @retval GUESTMEM_E_IO               writing failed after `completed` bytes. os_errno is, for
+ *   example, EAGAIN when a non-blocking descriptor accepts no more data, EPIPE when a pipe or
+ *   socket is closed, EFBIG at a file size limit, or EBADF when fd is not open for writing.
  */
-int guestmem_write_from_memory(const struct guestmem *mem, uint64_t addr, int fd, uint64_t count);
+int guestmem_write_from_memory(const struct guestmem *mem, uint64_t addr, int fd, uint64_t size);
 
 /**
- * Reads exactly count bytes at an offset of a file into guest memory. Any thread.
+ * Reads exactly size bytes at an offset of a file into guest memory.
  *
- * @param mem        a memory.
+ * @param mem        the memory.
  * @param addr       first guest address.
- * @param fd         the file. Its position stays.
- * @param fd_offset  where in the file to begin.
- * @param count      bytes.
- * @retval GUESTMEM_OK                  the bytes are in guest memory.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  fd_offset is beyond 2^63-1.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
+ * @param fd         the file. Its position does not change.
+ * @param fd_offset  offset in the file.
+ * @param size       bytes to read.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  also: fd_offset is beyond 2^63-1.
+ * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region; for 0 bytes, also not at the end of
+ *   one.
  * @retval GUESTMEM_E_INVALID_RANGE     the range meets a hole, or wraps; nothing was read.
  * @retval GUESTMEM_E_READ_ONLY         a region in the range is read-only; nothing was read.
- * @retval GUESTMEM_E_SHORT_READ        the file ended first; `completed` bytes are in guest memory.
- * @retval GUESTMEM_E_IO                reading failed after `completed` bytes, with os_errno:
- *   ESPIPE when fd cannot seek.
+ * @retval GUESTMEM_E_SHORT_READ        the file ended first; `completed` bytes were read.
+ * @retval GUESTMEM_E_IO                reading failed after `completed` bytes. os_errno is ESPIPE
+ *   when fd cannot seek.
  */
 int guestmem_read_to_memory_at(const struct guestmem *mem,
                                uint64_t addr,
                                int fd,
                                uint64_t fd_offset,
-                               uint64_t count);
+                               uint64_t size);
 
 /**
- * Writes exactly count bytes of guest memory at an offset of a file, also when it is open to
- * append, where the kernel can (Linux 6.9). Any thread.
+ * Writes exactly size bytes of guest memory at an offset of a file. On a file opened with O_APPEND
+ * this needs Linux 6.9.
  *
- * @param mem        a memory.
+ * @param mem        the memory.
  * @param addr       first guest address.
- * @param fd         the file. Its position stays.
- * @param fd_offset  where in the file to begin.
- * @param count      bytes.
- * @retval GUESTMEM_OK                  the bytes are written.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  fd_offset is beyond 2^63-1.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
+ * @param fd         the file. Its position does not change.
+ * @param fd_offset  offset in the file.
+ * @param size       bytes to write.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  also: fd_offset is beyond 2^63-1.
+ * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region; for 0 bytes, also not at the end of
+ *   one.
  * @retval GUESTMEM_E_INVALID_RANGE     the range meets a hole, or wraps; nothing was written.
- * @retval GUESTMEM_E_UNSUPPORTED       fd is open to append and the kernel cannot write elsewhere.
- * @retval GUESTMEM_E_IO                writing failed after `completed` bytes, with os_errno.
+ * @retval GUESTMEM_E_UNSUPPORTED       fd was opened with O_APPEND, and the kernel can only append
+ *   to it.
+ * @retval GUESTMEM_E_IO                writing failed after `completed` bytes; os_errno tells why.
  */
 int guestmem_write_from_memory_at(const struct guestmem *mem,
                                   uint64_t addr,
                                   int fd,
                                   uint64_t fd_offset,
-                                  uint64_t count);
+                                  uint64_t size);
 
 
 /*
- * 7 The inline path
+ * 7 The inline path: views
  *
- * A view is what a memory looks up addresses in, laid open: plain data, from which the inline
- * functions of guestmem_inline.h answer without a call. What they do not find there (a hole, or a
- * small or oddly placed region among large ones) they ask of the function of the same name with
- * `_fn` appended. These exported twins give the same answers; they serve other languages and programs
- * that come by dlsym(3). Ranges, alignment and read-only regions are checked as in the calls of
- * section 6; a refusal is no error that guestmem_last_error() would tell of.
+ * A view exposes a memory's lookup table as plain data. The inline functions of guestmem_inline.h
+ * access guest memory through it without a library call. Where the view's flat map has no answer
+ * (a hole, or a small or oddly placed region among large ones), they call the exported function
+ * with the same name and `_fn` appended. These twins return the same results; programs in other
+ * languages, or that use dlsym(3), can call them directly. Ranges, alignment and read-only regions
+ * are checked as in section 6.
  *
- * A view can be copied, kept in a device's own struct and used by any number of threads. It takes
- * the place of the handle: it must not be used when its memory is gone, which
- * guestmem_view_is_current() alone can tell. When a region has come or gone a view still tells what
- * was before: fetch it anew, at the latest before a removed region's last reference goes.
+ * A view may be copied, stored in a device's own struct, and used by any number of threads. It
+ * takes the place of the handle and must not be used after its memory is gone; only
+ * guestmem_view_is_current() may be called then. After a region was added or removed, a view still
+ * shows the earlier regions. Get a new one: at the latest before the last reference to a removed
+ * region is released.
  *
  * Example
  *   struct guestmem_view view;                   // once for each device
@@ -1645,12 +1645,13 @@ int guestmem_write_from_memory_at(const struct guestmem *mem,
  *       return bad_address(desc);
  */
 
-/** An entry of the flat map: what is known of a chunk of guest addresses. */
+/**
+ * An entry of the flat map: the region that contains the first byte of a chunk of guest addresses.
+ */
 struct guestmem_chunk {
     /**
-     * First guest address past the region that holds the chunk's first byte, the chunk's own start
-     * if none does. One less where the region is read-only, which bit 0 so tells: the region's last
-     * byte is not found here then.
+     * First guest address past that region; the chunk's own start if there is none. If the region
+     * is read-only, one less, so bit 0 is set; its last byte is then not found here.
      */
     uint64_t end;
     /** Host address minus guest address in that region, modulo 2^64. */
@@ -1658,36 +1659,33 @@ struct guestmem_chunk {
 };
 
 /**
- * How a memory's addresses are looked up, as guestmem_get_view() gave it. Of all zeros it refuses
- * every address. To be read by the inline functions alone.
+ * A memory's lookup table, as guestmem_get_view() returned it. A view of all zeros refuses every
+ * address. Only the inline functions should read its fields.
  */
 struct guestmem_view {
-    /** The flat map: an entry for each chunk of guest addresses from 0 on. */
+    /** The flat map: one entry for each chunk of guest addresses, from 0. */
     const struct guestmem_chunk *chunks;
-    /** Entries in the flat map. */
+    /** Number of entries in the flat map. */
     uint64_t count;
-    /** A chunk is 2^shift bytes of guest address space. */
+    /** A chunk is 2^shift bytes of guest addresses. */
     uint64_t shift;
-    /** Which of all maps that there were this is. */
+    /** Number of this map among all maps of the library. */
     uint64_t generation;
-    /** Which of them the memory has now; 0 when it is gone. */
+    /** Number of the map that the memory has now; 0 when the memory is gone. */
     const uint64_t *live_generation;
     /** The memory. */
     const struct guestmem *mem;
-    /** What the exported twins look into. */
+    /** The table that the exported twins search. */
     const void *table;
 };
 
 /**
- * Gives a view of a memory's regions as they are now. Any thread.
+ * Returns a view of a memory's current regions.
  *
- * @param mem        a memory, which must outlive all use of the view.
- * @param view       the view; on failure it is zeroed, and so refuses every address.
- * @param view_size  sizeof *view. What it has beyond this version's is zeroed.
- * @retval GUESTMEM_OK                  *view is the view.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  view is NULL, or too small for what the inline functions
- *   need.
+ * @param mem        the memory. It must outlive all use of the view.
+ * @param view       the view; zeroed on failure, so that it refuses every address.
+ * @param view_size  sizeof *view. Bytes that this version does not know are zeroed.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  also: view_size is too small for the inline functions.
  */
 int guestmem_get_view(const struct guestmem *mem, struct guestmem_view *view, size_t view_size);
 
@@ -1695,33 +1693,32 @@ int guestmem_get_view(const struct guestmem *mem, struct guestmem_view *view, si
  * The exported twin of guestmem_view_is_current().
  *
  * @param view  a view.
- * @param mem   the memory that it is of.
- * @return True when no region came or went since the view was fetched.
+ * @param mem   the memory that the view is of.
+ * @return True if no region was added or removed since guestmem_get_view().
  */
 bool guestmem_view_is_current_fn(const struct guestmem_view *view, const struct guestmem *mem);
 
 /**
- * The exported twin of guestmem_view_ptr(): a pointer to read through. For memory that will be
- * written use guestmem_view_ptr_writable_fn().
+ * The exported twin of guestmem_view_ptr(). The pointer is for reading only.
  *
- * @param view  a view.
+ * @param view  a view of a live memory.
  * @param addr  first guest address.
- * @param len   bytes.
- * @return The host address of the first byte; NULL when len is 0 or the range is not within one
+ * @param size  size in bytes.
+ * @return The host address of the first byte; NULL if size is 0 or the range is not within one
  *   region.
  */
-void *guestmem_view_ptr_fn(const struct guestmem_view *view, uint64_t addr, uint64_t len);
+void *guestmem_view_ptr_fn(const struct guestmem_view *view, uint64_t addr, uint64_t size);
 
 /**
  * The exported twin of guestmem_view_ptr_writable().
  *
- * @param view  a view.
+ * @param view  a view of a live memory.
  * @param addr  first guest address.
- * @param len   bytes.
- * @return The host address of the first byte; NULL when len is 0, the range is not within one
- *   region, or that is read-only.
+ * @param size  size in bytes.
+ * @return The host address of the first byte; NULL if size is 0, the range is not within one
+ *   region, or that region is read-only.
  */
-void *guestmem_view_ptr_writable_fn(const struct guestmem_view *view, uint64_t addr, uint64_t len);
+void *guestmem_view_ptr_writable_fn(const struct guestmem_view *view, uint64_t addr, uint64_t size);
 
 
 /*
@@ -1902,87 +1899,84 @@ bool guestmem_slice_store_u64_fn(struct guestmem_slice s,
  * 8 Managing
  */
 
-/** Use transparent huge pages (MADV_HUGEPAGE), where the system's settings obey such advice. */
+/** Use transparent huge pages (MADV_HUGEPAGE), if the system's settings honor that advice. */
 #define GUESTMEM_POLICY_USE_HUGEPAGES 1
 
 /**
- * Keep pages in memory once they are touched (mlock2 with MLOCK_ONFAULT). The kernel passes no lock on
- * to a forked child: there it is not in force until the child asks for it.
+ * Keep pages in memory once they are touched (mlock2(2) with MLOCK_ONFAULT). A forked child does
+ * not inherit the lock: it is not in force there until the child asks for it.
  */
 #define GUESTMEM_POLICY_LOCK_GUEST_MEMORY 2
 
-/**
- * Let guestmem_remove_range() free pages of locked memory. It always does; asking for it is fine.
- */
+/** Let guestmem_remove_range() free locked pages. It always does, with or without this policy. */
 #define GUESTMEM_POLICY_USE_PUNCHHOLE_LOCKED 4
 
 /**
- * Leave the memory out of forked children (MADV_DONTFORK). A child must not access it; releasing it
- * there is fine.
+ * Leave the memory out of forked children (MADV_DONTFORK). A child must not access it, but may
+ * release it.
  */
 #define GUESTMEM_POLICY_DONTFORK 8
 
-/** Let the kernel merge equal pages (MADV_MERGEABLE); only for private memory. */
+/** Let the kernel merge equal pages (MADV_MERGEABLE). Only for private memory. */
 #define GUESTMEM_POLICY_MERGEABLE 16
 
 /**
- * Gives pages back to the system, as a balloon does: afterwards the range reads as zeros and its
- * host memory is free, whatever backs it, locked or not. On files it punches a hole. Pages of
- * hugetlbfs lose their reservation: touching the range again needs a free huge page. Any thread.
+ * Discards pages of guest memory, as a balloon does. To take a whole region out of the map use
+ * guestmem_remove_region().
  *
- * In a copy-on-write region (GUESTMEM_LOAD_MAP, or a file mapped private) each part that is given
- * back by itself is a mapping more, of which a process may have only so many (vm.max_map_count). All
- * regions together take no more than half of what the rest of the process leaves, small parts a
- * quarter. Beyond that zeros are written, and their memory is not free. Parts that touch are one, and
- * giving the whole region back always frees all of it.
+ * Afterwards the range reads as zeros and its host memory is free, whatever the backing, locked or
+ * not. In a file, this punches a hole. Pages of hugetlbfs lose their reservation: touching the
+ * range again needs a free huge page.
  *
- * @param mem    a memory.
- * @param addr   first guest address, a multiple of the region's page size.
- * @param count  bytes, a multiple of the region's page size, not 0.
- * @retval GUESTMEM_OK                 the range reads as zeros.
- * @retval GUESTMEM_E_BAD_HANDLE       mem is no live memory.
+ * In a copy-on-write region (GUESTMEM_LOAD_MAP, or GUESTMEM_REGION_FD with
+ * GUESTMEM_REGION_PRIVATE) each separate part takes one more mapping, of which a process has only
+ * vm.max_map_count. All regions together take at most half of those that the rest of the process
+ * leaves, for small parts a quarter. Beyond that, the call writes zeros and does not free the
+ * memory. Adjacent parts count as one, and removing the whole region always frees all of it.
+ *
+ * @param mem   the memory.
+ * @param addr  first guest address, a multiple of the region's page size.
+ * @param size  size in bytes, a multiple of the region's page size, not 0.
  * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region.
- * @retval GUESTMEM_E_INVALID_SIZE     count is 0.
+ * @retval GUESTMEM_E_INVALID_SIZE     size is 0.
  * @retval GUESTMEM_E_INVALID_RANGE    the range does not end in the region it starts in.
- * @retval GUESTMEM_E_NOT_ALIGNED      not a multiple of the page size.
+ * @retval GUESTMEM_E_NOT_ALIGNED      addr or size is not a multiple of the page size.
  * @retval GUESTMEM_E_READ_ONLY        the region is read-only.
- * @retval GUESTMEM_E_UNSUPPORTED      the kernel offers no way, and nothing has changed: caller's
- *   memory that is a private mapping of a file, or shared and locked without its fd; a file that
- *   cannot have holes or is sealed against writing (F_SEAL_WRITE, F_SEAL_FUTURE_WRITE); caller's
- *   memory that maps several files, where the kernel does not tell of two of them beforehand.
- * @retval GUESTMEM_E_NO_MEMORY        the kernel lacked memory for it.
- * @retval GUESTMEM_E_TOO_LARGE        caller's memory: no descriptor was free to look at it.
- * @retval GUESTMEM_E_OS               a system call failed; of caller's memory of several mappings
- *   some may have been given back. Pages under
- *   GUESTMEM_POLICY_LOCK_GUEST_MEMORY are not locked any more if RLIMIT_MEMLOCK was lowered since.
+ * @retval GUESTMEM_E_UNSUPPORTED      the kernel offers no way, and nothing has changed. This
+ *   concerns files that cannot have holes or are sealed against writing (F_SEAL_WRITE,
+ *   F_SEAL_FUTURE_WRITE), and caller's memory that is a private mapping of a file, is shared and
+ *   locked but came without its fd, does not map the fd that came with it, or maps several files
+ *   of which the kernel does not tell beforehand whether they can have holes.
+ * @retval GUESTMEM_E_NO_MEMORY        the kernel lacked memory.
+ * @retval GUESTMEM_E_TOO_LARGE        caller's memory: no descriptor was free to inspect it.
+ * @retval GUESTMEM_E_OS               a system call failed. In caller's memory of several
+ *   mappings, some may have been discarded. Pages under GUESTMEM_POLICY_LOCK_GUEST_MEMORY are no
+ *   longer locked if RLIMIT_MEMLOCK was lowered in the meantime.
  */
-int guestmem_remove_range(const struct guestmem *mem,
-                          uint64_t addr,
-                          uint64_t count);
+int guestmem_remove_range(const struct guestmem *mem, uint64_t addr, uint64_t size);
 
 /**
- * Puts policies in force beside those that are; there is no taking back. Each is applied to all
- * regions or to none: one that the kernel refuses, or would silently ignore, is rolled back, where it
- * was not in force before by whoever's doing, while the others stay. Any thread.
+ * Adds policies to those in force; they cannot be removed. Each policy is applied to all regions
+ * or to none. A policy that the kernel refuses, or would silently ignore, is rolled back, except
+ * in regions where it was in force before, set by anyone; the other policies stay in force.
+ * Regions added later get the policies too.
  *
- * @param mem     a memory.
+ * @param mem     the memory.
  * @param policy  GUESTMEM_POLICY_* bits; 0 changes nothing.
- * @retval GUESTMEM_OK                  all of them are in force.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
  * @retval GUESTMEM_E_INVALID_ARGUMENT  an unknown bit is set; nothing has changed.
- * @retval GUESTMEM_E_POLICY            one was refused; the error message names it, and
- *   guestmem_memory_policy() tells which are in force. Without an os_errno the kernel would have
- *   ignored it.
- * @retval GUESTMEM_E_NO_MEMORY         no host memory to find out about one; the same holds.
+ * @retval GUESTMEM_E_POLICY            a policy was refused. The error message names it, and
+ *   guestmem_memory_policy() tells which policies are in force. os_errno is 0 if the kernel would
+ *   have ignored it.
+ * @retval GUESTMEM_E_NO_MEMORY         not enough host memory to check a policy; otherwise as
+ *   above.
  */
-int guestmem_set_memory_policy(struct guestmem *mem,
-                               uint64_t policy);
+int guestmem_set_memory_policy(struct guestmem *mem, uint64_t policy);
 
 /**
- * Tells which policies are in force in this process. Any thread.
+ * Returns the policies in force in this process.
  *
- * @param mem  a memory.
- * @return GUESTMEM_POLICY_* bits; 0 for a bad handle.
+ * @param mem  the memory.
+ * @return GUESTMEM_POLICY_* bits.
  */
 uint64_t guestmem_memory_policy(const struct guestmem *mem);
 
@@ -1990,61 +1984,55 @@ uint64_t guestmem_memory_policy(const struct guestmem *mem);
 /*
  * 9 Changing the map while it is in use
  *
- * Regions come and go while other threads work: no access waits. The table that addresses are
- * looked up in never changes; a new one takes its place by one pointer store, and the old ones live
- * as long as the memory. So each call sees the regions as they were before a change or after it.
+ * Regions may be added and removed while other threads use the memory; no access waits. Lookup
+ * tables never change: each change publishes a new table with one pointer store, and old tables
+ * live as long as the memory. So each call sees the regions either before or after a change.
  *
- * A region that was taken out stays mapped until you give the reference back that
- * guestmem_remove_region() gives: do so when the hypervisor no longer maps it and the calls that
- * began before have returned. Until then nothing else can come to lie in its address range.
- * docs/hotplug.md tells the order, and what goes wrong in another.
+ * A removed region stays mapped until you release the reference that guestmem_remove_region()
+ * returns. Release it when the hypervisor no longer maps the region and all calls begun before the
+ * removal have returned. Until then nothing else can be mapped in its address range.
+ * docs/hotplug.md describes the order of steps, and what goes wrong in another order.
  *
- * All changes of a memory together may take 1 GiB for old tables, which is more than a million of a
- * usual map. Each takes time and room for all regions that there are, so make memory of thousands
- * by guestmem_from_regions().
+ * The old tables of a memory may take up to 1 GiB, enough for more than a million changes of a
+ * usual map. Each change takes time and space in proportion to the number of regions. Create
+ * memories of thousands of regions with guestmem_from_regions().
  */
 
 /**
- * Adds a region. The policies in force apply to it too. Any thread.
+ * Adds a region. The policies in force apply to it too.
  *
- * @param mem     a memory.
- * @param region  a region of guestmem_region_new(), which may be in other memories too. The
+ * @param mem     the memory.
+ * @param region  a region from guestmem_region_new(), which may belong to other memories too. The
  *   memory takes a reference of its own; the caller keeps its own.
- * @retval GUESTMEM_OK              the region is part of the memory.
- * @retval GUESTMEM_E_BAD_HANDLE    mem is no live memory, or region no live region.
- * @retval GUESTMEM_E_OVERLAP       it shares addresses with a region that is there.
- * @retval GUESTMEM_E_POLICY        a policy in force was refused for the region; the error message
- *   names it. The region has none of them that it did not have before.
- * @retval GUESTMEM_E_TOO_LARGE     the tables of earlier changes take 1 GiB; the memory is as it was.
- * @retval GUESTMEM_E_NO_MEMORY     no host memory.
+ * @retval GUESTMEM_E_BAD_HANDLE  mem is not a valid memory, or region not a valid region.
+ * @retval GUESTMEM_E_OVERLAP     it overlaps a region of the memory.
+ * @retval GUESTMEM_E_POLICY      a policy in force was refused for the region; the error message
+ *   names it. The region keeps only the policies that it had before.
+ * @retval GUESTMEM_E_TOO_LARGE   old tables take 1 GiB; the memory is unchanged.
  */
-int guestmem_add_region(struct guestmem *mem,
-                        struct guestmem_region *region);
+int guestmem_add_region(struct guestmem *mem, struct guestmem_region *region);
 
 /**
- * Takes a region out. It stays mapped until the caller gives its reference back. Any thread.
+ * Removes a whole region from the map; it stays mapped until the caller releases it. To discard
+ * pages and keep the region use guestmem_remove_range().
  *
- * @param mem         a memory.
+ * @param mem         the memory.
  * @param guest_addr  the region's first guest address.
- * @param removed     the region, with the memory's reference, which goes to
- *   guestmem_region_unref() when the hypervisor and the calls begun before are done with it.
- * @retval GUESTMEM_OK                  *removed is the region.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  removed is NULL.
- * @retval GUESTMEM_E_NOT_FOUND         no region starts there.
- * @retval GUESTMEM_E_TOO_LARGE         the tables of earlier changes take 1 GiB; the region is still
- *   there.
- * @retval GUESTMEM_E_NO_MEMORY         no host memory; the region is still there.
+ * @param removed     the region, with the memory's reference. Release it with
+ *   guestmem_region_unref() when the hypervisor and all calls begun before are done with it.
+ * @retval GUESTMEM_E_NOT_FOUND  no region starts at guest_addr.
+ * @retval GUESTMEM_E_TOO_LARGE  old tables take 1 GiB; the region is still part of the memory.
+ * @retval GUESTMEM_E_NO_MEMORY  a host allocation failed; the region is still part of the memory.
  */
 int guestmem_remove_region(struct guestmem *mem,
                            uint64_t guest_addr,
                            struct guestmem_region **removed);
 
 /**
- * Tells how often the memory's regions have changed. Any thread.
+ * Returns how many times the memory's regions have changed.
  *
- * @param mem  a memory.
- * @return One more after each change; 0 for a bad handle.
+ * @param mem  the memory.
+ * @return A number that grows by one with each change; 0 for an invalid handle.
  */
 uint64_t guestmem_generation(const struct guestmem *mem);
 
@@ -2052,40 +2040,47 @@ uint64_t guestmem_generation(const struct guestmem *mem);
 /*
  * 10 Snapshot and restore
  *
- * A snapshot is data and metadata. The data are the bytes of memory that may be anything but
- * zeros, so it costs what was touched, not what was configured: one range after the other (packed
- * layout, for files, pipes, sockets and callbacks), or each at its place in a raw image of all
- * regions with holes between (sparse layout, for files). The metadata is one JSON object: the
- * regions, the ranges, and a CRC-32C for each MiB of them:
+ * A snapshot is data and metadata. The data are the pages of memory that may hold anything but
+ * zeros, so a snapshot costs what was touched, not what was configured. In the packed layout (for
+ * files, pipes, sockets and callbacks) the data ranges follow one another. The sparse layout (for
+ * files) is a raw image of all regions, with holes between the data.
+ *
+ * The metadata is one JSON object with the regions, the data ranges, and a CRC-32C for each MiB of
+ * data:
  *   {"format":"guestmem","version":1,"layout":"packed","compressed":false,"page_size":4096,
  *   "data_size":N,"checksum":"crc32c","chunk_size":1048576,"regions":[{"guest_base":0,"size":65536,
  *   "file_offset":0,"data_ranges":[{"start":61440,"end":65536,"crc":[3735928559]}]}]}
- * Ranges are offsets in their region; file_offset is where the region's first data byte (packed)
- * or first byte (sparse) lies; what no range covers is zeros. Keys may be added to it: unknown ones
- * are ignored. docs/image-format.md has it in full.
+ * Ranges are offsets in their region. file_offset is the offset in the data of the region's first
+ * data byte (packed) or first byte (sparse). Bytes in no range are zeros. Later versions may add
+ * keys; unknown keys are ignored. docs/image-format.md describes the format in full.
  *
- * Stop vCPUs and devices for the length of these calls: what changes under a snapshot is damaged
- * in it, and found so by its checksums. They block as read(2) and write(2) do, raise no signal,
- * and call back on the calling thread. They need /proc. Their threads end before they return.
- *
- * Several snapshots of a region may be under way side by side, but a restore into it only alone: what
- * comes second gets GUESTMEM_E_BUSY, also from a callback of the first, and in whatever memory the
- * region is. A forked child knows of its own alone.
+ * For all calls of this section and of section 12 that take a memory: - Stop vCPUs and devices
+ * during the call. Memory that changes during a snapshot is damaged in it,
+ *   which its checksums reveal.
+ * - The calls block as read(2) and write(2) do, raise no signal, and need /proc. Their threads end
+ *   before they return.
+ * - Several snapshots of a region may run at the same time, but a restore into a region must run
+ *   alone. The later call fails with GUESTMEM_E_BUSY, also when a callback of the first makes it,
+ *   and also through another memory with the same region. A forked child knows only its own calls.
+ * - GUESTMEM_E_NO_MEMORY: a host allocation failed. GUESTMEM_E_TOO_LARGE: a limit of the process
+ *   was reached. GUESTMEM_E_OS: a system call failed.
+ * - After GUESTMEM_E_IO, os_errno is EFAULT at a page of memory that cannot be read or written.
  */
 
-/** Without checksums: damage of the data goes unnoticed. */
+/** Write no checksums. Damage of the data then goes unnoticed. */
 #define GUESTMEM_SNAPSHOT_NO_CHECKSUM 1
 
-/** Leave out pages too that are allocated but hold only zeros. Takes reading all data once more. */
+/** Also leave out pages that are allocated but hold only zeros. Reads all data once more. */
 #define GUESTMEM_SNAPSHOT_SKIP_ZERO_PAGES 2
 
-/** Have the data on its disk when the call returns (fdatasync). */
+/** Call fdatasync(2), so that the data is on disk when the call returns. */
 #define GUESTMEM_SNAPSHOT_SYNC 4
 
 /**
- * Write past the page cache (O_DIRECT), to a file that can do it and from a position that is a
- * multiple of the page size; GUESTMEM_E_UNSUPPORTED elsewhere. Short pieces of a sparse file or an
- * image go through it, are waited for, and leave it again: each by itself would take longer.
+ * Bypass the page cache (O_DIRECT). The file must support it, and the start position must be a
+ * multiple of the page size; otherwise GUESTMEM_E_UNSUPPORTED. Short pieces of a sparse file or an
+ * image pass through the page cache all the same, because each would take longer by itself; the
+ * call waits for them and drops them from the cache.
  */
 #define GUESTMEM_SNAPSHOT_DIRECT 8
 
@@ -2095,27 +2090,30 @@ uint64_t guestmem_generation(const struct guestmem *mem);
 /** A raw image of all regions, one after the other, with holes: for files. */
 #define GUESTMEM_LAYOUT_SPARSE 1
 
-/** The stream goes on behind the data (with device state, say): stop there and look for no more. */
+/**
+ * The stream continues after the data, for example with device state: stop at the end of the data
+ * and do not check what follows.
+ */
 #define GUESTMEM_RESTORE_MORE_FOLLOWS 1
 
 /**
- * Is told how far a call has come: at least every 64 MiB, done never falling, and once with done
- * equal to total.
+ * Reports the progress of a call: at least every 64 MiB, and once with done equal to total. done
+ * never decreases.
  *
- * @param user   as given in the options.
- * @param done   bytes of data that are done.
+ * @param user   progress_user of the options.
+ * @param done   bytes of data processed.
  * @param total  bytes of data in all.
- * @return 0 to go on; anything else fails the call with GUESTMEM_E_CANCELLED.
+ * @return 0 to continue; anything else fails the call with GUESTMEM_E_CANCELLED.
  */
 typedef int (*guestmem_progress_fn)(void *user, uint64_t done, uint64_t total);
 
-/** How a snapshot is to be taken. All zero: packed, with checksums. */
+/** How to take a snapshot. All zero: packed, with checksums. */
 struct guestmem_snapshot_options {
-    /** GUESTMEM_SNAPSHOT_*. */
+    /** GUESTMEM_SNAPSHOT_* flags. */
     uint64_t flags;
     /** GUESTMEM_LAYOUT_*. */
     uint32_t layout;
-    /** The most threads to use, the calling one among them; 0: as many as help. */
+    /** Most threads to use, including the calling one; 0: as many as help. */
     uint32_t threads;
     /** May be NULL. */
     guestmem_progress_fn progress;
@@ -2126,69 +2124,65 @@ struct guestmem_snapshot_options {
 /**
  * Takes len bytes of data.
  *
- * @param user  as given to the call.
+ * @param user  passed on from the call.
  * @param buf   the bytes; valid until the function returns.
- * @param len   how many, not 0.
- * @return How many were taken, at least one; or a negative errno, which fails the call with
+ * @param len   number of bytes, not 0.
+ * @return Number of bytes taken, at least 1; or a negative errno, which fails the call with
  *   GUESTMEM_E_IO.
  */
 typedef int64_t (*guestmem_write_fn)(void *user, const void *buf, size_t len);
 
-/** How a snapshot is to be brought back. All zero: nothing may follow the data. */
+/** How to restore a snapshot. All zero: nothing may follow the data. */
 struct guestmem_restore_options {
-    /** GUESTMEM_RESTORE_*. */
+    /** GUESTMEM_RESTORE_* flags. */
     uint64_t flags;
-    /** The most threads to use, the calling one among them; 0: as many as help. */
+    /** Most threads to use, including the calling one; 0: as many as help. */
     uint32_t threads;
-    /** 0. */
+    /** Must be 0. */
     uint32_t reserved;
-    /** May be NULL. Called from the first write to guest memory on. */
+    /** May be NULL. First called when guest memory begins to be written. */
     guestmem_progress_fn progress;
     /** Passed to progress. */
     void *progress_user;
 };
 
 /**
- * Gives up to len bytes of data.
+ * Supplies up to len bytes of data.
  *
- * @param user  as given to the call.
- * @param buf   where they go; valid until the function returns.
- * @param len   room in it, not 0.
- * @return How many were given, 0 at the end; or a negative errno, which fails the call with
+ * @param user  passed on from the call.
+ * @param buf   receives the bytes; valid until the function returns.
+ * @param len   size of buf in bytes, not 0.
+ * @return Number of bytes supplied, 0 at the end; or a negative errno, which fails the call with
  *   GUESTMEM_E_IO.
  */
 typedef int64_t (*guestmem_read_fn)(void *user, void *buf, size_t len);
 
 /**
- * Writes the data of a memory to a descriptor. Packed, it goes to the position on, which moves as
- * with write(2). Sparse, it goes to absolute offsets, and the file is cut or grown to
- * guestmem_memory_size(); its position stays. Allocates no guest page. After a failure some of the
- * data may have been written. Any thread.
+ * Writes the data of a memory to a descriptor. The packed layout is written at the file position
+ * and advances it. The sparse layout is written at absolute offsets, does not change the position,
+ * and sets the file's size to guestmem_memory_size(). Allocates no guest page. After a failure,
+ * part of the data may have been written.
  *
- * @param mem           a memory. Stop vCPUs and devices for the length of the call.
- * @param fd            what to write: a file, pipe or socket; sparse: a file not opened to append.
+ * @param mem           the memory.
+ * @param fd            a file, pipe or socket; for the sparse layout, a file not opened with
+ *   O_APPEND.
  * @param options       may be NULL: packed, with checksums.
- * @param options_size  sizeof *options, or 0 with NULL.
- * @param metadata      the JSON text, which goes to guestmem_free().
- * @retval GUESTMEM_OK                  the data is written, *metadata tells of it.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  metadata is NULL; a bad struct size, unknown flag or layout.
- * @retval GUESTMEM_E_UNSUPPORTED       with _SYNC or _DIRECT, what cannot be synced or written so;
- *   sparse, what is no file or opened to append; where data lies cannot be told: no /proc or
- *   one of another user (see guestmem_prepare()), caller's memory with neither fd nor the privilege to
- *   look, or memory whose missing pages a userfaultfd supplies.
- * @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
- * @retval GUESTMEM_E_BUSY              fd is a file that backs the memory, or may be: where a file
- *   system numbers the files of its parts apart, it takes CAP_CHECKPOINT_RESTORE to tell; a restore
- *   into a region of it has not ended.
- * @retval GUESTMEM_E_IO                writing failed after `completed` bytes, with os_errno: EAGAIN
- *   when a non-blocking descriptor takes no more, EPIPE when a pipe or socket is closed, EFBIG at a
- *   file size limit, EBADF when fd cannot be written, EFAULT at a page of memory that cannot be read.
- * @retval GUESTMEM_E_CANCELLED         the progress function asked to stop.
- * @retval GUESTMEM_E_TOO_LARGE         the metadata would exceed 64 MiB, or a limit of the process
- *   was met.
- * @retval GUESTMEM_E_NO_MEMORY         a host allocation failed.
- * @retval GUESTMEM_E_OS                a system call failed.
+ * @param options_size  sizeof *options, or 0 if options is NULL.
+ * @param metadata      the JSON text, to be freed with guestmem_free().
+ * @retval GUESTMEM_E_UNSUPPORTED  fd cannot be synced (_SYNC) or written directly (_DIRECT); or,
+ *   with the sparse layout, is not a file or was opened with O_APPEND. Or the library cannot tell
+ *   which pages hold data: /proc is missing or belongs to another user (see guestmem_prepare()),
+ *   caller's memory has neither an fd nor the privilege to look, or a userfaultfd supplies missing
+ *   pages.
+ * @retval GUESTMEM_E_TAINTED      an earlier restore into this memory failed half way.
+ * @retval GUESTMEM_E_BUSY         fd is, or may be, a file that backs the memory (telling them
+ *   apart needs CAP_CHECKPOINT_RESTORE on file systems that number the files of their parts
+ *   separately); or a restore into one of its regions is running.
+ * @retval GUESTMEM_E_IO           writing failed after `completed` bytes. os_errno is, for
+ *   example, EAGAIN when a non-blocking descriptor accepts no more data, EPIPE when a pipe or
+ *   socket is closed, EFBIG at a file size limit, or EBADF when fd is not open for writing.
+ * @retval GUESTMEM_E_CANCELLED    the progress function asked to stop.
+ * @retval GUESTMEM_E_TOO_LARGE    also: the metadata would exceed 64 MiB.
  */
 int guestmem_snapshot(const struct guestmem *mem,
                       int fd,
@@ -2197,31 +2191,22 @@ int guestmem_snapshot(const struct guestmem *mem,
                       char **metadata);
 
 /**
- * Gives the data of a memory to a function, piece by piece, in order. Allocates no guest page.
- * Any thread.
+ * Passes the data of a memory to a function, piece by piece, in order. Allocates no guest page.
  *
- * @param mem           a memory. Stop vCPUs and devices for the length of the call.
+ * @param mem           the memory.
  * @param write         takes the data. Runs on the calling thread.
  * @param user          passed to write.
  * @param options       may be NULL: packed, with checksums.
- * @param options_size  sizeof *options, or 0 with NULL.
- * @param metadata      the JSON text, which goes to guestmem_free().
- * @retval GUESTMEM_OK                  all data was taken, *metadata tells of it.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  write or metadata is NULL; a bad struct size, unknown flag or
- *   layout.
- * @retval GUESTMEM_E_UNSUPPORTED       as guestmem_snapshot(); also _SYNC, _DIRECT and the sparse
- *   layout.
- * @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
- * @retval GUESTMEM_E_BUSY              a restore into a region of it has not ended.
- * @retval GUESTMEM_E_IO                write failed after `completed` bytes: os_errno is its errno,
- *   or EIO when it took none or more than there were, or EFAULT at a page of memory that cannot be
- *   read.
- * @retval GUESTMEM_E_CANCELLED         the progress function asked to stop.
- * @retval GUESTMEM_E_TOO_LARGE         the metadata would exceed 64 MiB, or a limit of the process
- *   was met.
- * @retval GUESTMEM_E_NO_MEMORY         a host allocation failed.
- * @retval GUESTMEM_E_OS                a system call failed.
+ * @param options_size  sizeof *options, or 0 if options is NULL.
+ * @param metadata      the JSON text, to be freed with guestmem_free().
+ * @retval GUESTMEM_E_UNSUPPORTED  _SYNC, _DIRECT or the sparse layout was asked for; or the
+ *   library cannot tell which pages hold data, as in guestmem_snapshot().
+ * @retval GUESTMEM_E_TAINTED      an earlier restore into this memory failed half way.
+ * @retval GUESTMEM_E_BUSY         a restore into one of its regions is running.
+ * @retval GUESTMEM_E_IO           write failed after `completed` bytes. os_errno is the errno it
+ *   returned, or EIO if it returned 0 or more than len.
+ * @retval GUESTMEM_E_CANCELLED    the progress function asked to stop.
+ * @retval GUESTMEM_E_TOO_LARGE    also: the metadata would exceed 64 MiB.
  */
 int guestmem_snapshot_write(const struct guestmem *mem,
                             guestmem_write_fn write,
@@ -2231,47 +2216,38 @@ int guestmem_snapshot_write(const struct guestmem *mem,
                             char **metadata);
 
 /**
- * Brings a snapshot back into a memory with the same regions. Packed data is read from the
- * descriptor's position on, which moves as with read(2); sparse data at absolute offsets. What the
- * snapshot does not cover reads as zeros afterwards, its host memory freed where the backing allows
- * that.
+ * Restores a snapshot into a memory with the same regions. Packed data is read at the file
+ * position and advances it. Sparse data is read at absolute offsets. Bytes that the snapshot does
+ * not cover read as zeros afterwards; their host memory is freed if the backing allows it.
+ * Read-only regions are not written: they must already hold what the snapshot holds for them.
  *
- * Read-only regions are not written: they have to hold what the snapshot holds for them.
+ * Before the first write, the call checks metadata and regions and, if fd is a file, its length,
+ * checksums and read-only regions. If memory holds nothing yet, the call may write first and
+ * empties it again when a check fails. A failure of these checks leaves memory unchanged. In a
+ * stream, each MiB is checked before it is copied or compared.
  *
- * Metadata, regions and, on a file, length, checksums and read-only regions are checked before the
- * first write, or,
- * where memory holds nothing yet, it is made empty again: a failure there leaves memory as it was.
- * Each MiB of a stream is checked before it is copied in, or compared. A failure after the first write leaves
- * memory tainted: snapshots of it fail until a restore succeeds. The taint is that of its regions,
- * in whatever memory they are. Any thread.
+ * A failure after the first write leaves memory tainted: snapshots of it fail until a restore
+ * succeeds. The taint belongs to the regions, in whatever memory they are.
  *
- * @param mem           a memory. Stop vCPUs and devices for the length of the call.
- * @param metadata      the JSON text of the snapshot. May come from anybody.
- * @param metadata_len  its bytes, without a NUL at the end.
- * @param fd            what to read: a file, pipe or socket; sparse: a file.
+ * @param mem           the memory.
+ * @param metadata      the JSON text of the snapshot. It need not be trusted.
+ * @param metadata_len  length of metadata in bytes, without a final NUL.
+ * @param fd            a file, pipe or socket to read; for the sparse layout, a file.
  * @param options       may be NULL: nothing may follow the data.
- * @param options_size  sizeof *options, or 0 with NULL.
- * @retval GUESTMEM_OK                   memory holds what the snapshot holds.
- * @retval GUESTMEM_E_BAD_HANDLE         mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT   metadata is NULL; a bad struct size, unknown flag, or
- *   reserved is not 0.
- * @retval GUESTMEM_E_METADATA           the metadata is empty, malformed, inconsistent or longer than
+ * @param options_size  sizeof *options, or 0 if options is NULL.
+ * @retval GUESTMEM_E_METADATA        the metadata is empty, malformed, inconsistent or longer than
  *   64 MiB.
- * @retval GUESTMEM_E_UNSUPPORTED        another format, version, layout or kind of checksum; sparse
- *   data from what is no file; or memory whose missing pages a userfaultfd supplies.
- * @retval GUESTMEM_E_MISMATCH           the snapshot is of other regions, or a read-only region holds
- *   something else: memory is as it was, unless data for other regions came before that in a stream.
- * @retval GUESTMEM_E_SNAPSHOT_SHORT     the data ends too early.
- * @retval GUESTMEM_E_SNAPSHOT_LONG      the data goes on after its end.
- * @retval GUESTMEM_E_CORRUPT            a checksum does not match.
- * @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno; EFAULT
- *   at a page of memory that cannot be written.
- * @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
- * @retval GUESTMEM_E_BUSY               another restore into a region of it, or a snapshot of one,
- *   has not ended.
- * @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
- * @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
- * @retval GUESTMEM_E_OS                 a system call failed.
+ * @retval GUESTMEM_E_UNSUPPORTED     the format, version, layout or kind of checksum is unknown;
+ *   sparse data is not read from a file; or a userfaultfd supplies missing pages of the memory.
+ * @retval GUESTMEM_E_MISMATCH        the snapshot has other regions, or a read-only region has
+ *   other content. Memory is unchanged, unless data for other regions came earlier in a stream.
+ * @retval GUESTMEM_E_SNAPSHOT_SHORT  the data ends too early.
+ * @retval GUESTMEM_E_SNAPSHOT_LONG   the data continues past its end.
+ * @retval GUESTMEM_E_CORRUPT         a checksum does not match.
+ * @retval GUESTMEM_E_IO              reading failed after `completed` bytes; os_errno tells why.
+ * @retval GUESTMEM_E_CANCELLED       the progress function asked to stop; memory is tainted.
+ * @retval GUESTMEM_E_BUSY            another restore into one of its regions, or a snapshot of
+ *   one, is running.
  */
 int guestmem_restore(const struct guestmem *mem,
                      const char *metadata,
@@ -2281,36 +2257,29 @@ int guestmem_restore(const struct guestmem *mem,
                      size_t options_size);
 
 /**
- * Brings a snapshot back as guestmem_restore() does, from a function that gives the data. Any
- * thread.
+ * Restores a snapshot as guestmem_restore() does, from a function that supplies the data as a
+ * stream.
  *
- * @param mem           a memory. Stop vCPUs and devices for the length of the call.
- * @param metadata      the JSON text of the snapshot. May come from anybody.
- * @param metadata_len  its bytes, without a NUL at the end.
- * @param read          gives the data. Runs on the calling thread.
+ * @param mem           the memory.
+ * @param metadata      the JSON text of the snapshot. It need not be trusted.
+ * @param metadata_len  length of metadata in bytes, without a final NUL.
+ * @param read          supplies the data. Runs on the calling thread.
  * @param user          passed to read.
  * @param options       may be NULL: nothing may follow the data.
- * @param options_size  sizeof *options, or 0 with NULL.
- * @retval GUESTMEM_OK                   memory holds what the snapshot holds.
- * @retval GUESTMEM_E_BAD_HANDLE         mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT   metadata or read is NULL; a bad struct size, unknown flag,
- *   or reserved is not 0.
- * @retval GUESTMEM_E_METADATA           as guestmem_restore().
- * @retval GUESTMEM_E_UNSUPPORTED        as guestmem_restore().
- * @retval GUESTMEM_E_MISMATCH           as guestmem_restore().
- * @retval GUESTMEM_E_SNAPSHOT_SHORT     the data ends too early.
- * @retval GUESTMEM_E_SNAPSHOT_LONG      the data goes on after its end; memory is tainted unless
+ * @param options_size  sizeof *options, or 0 if options is NULL.
+ * @retval GUESTMEM_E_METADATA        this and the next two: as guestmem_restore().
+ * @retval GUESTMEM_E_UNSUPPORTED     the snapshot or the memory is not supported.
+ * @retval GUESTMEM_E_MISMATCH        the snapshot has other regions, or a read-only region has
+ *   other content.
+ * @retval GUESTMEM_E_SNAPSHOT_SHORT  the data ends too early.
+ * @retval GUESTMEM_E_SNAPSHOT_LONG   the data continues past its end; memory is tainted unless
  *   there was no data.
- * @retval GUESTMEM_E_CORRUPT            a checksum does not match.
- * @retval GUESTMEM_E_IO                 read failed after `completed` bytes: os_errno is its errno,
- *   or EIO when it gave more than there was room for, or EFAULT at a page of memory that cannot be
- *   written.
- * @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
- * @retval GUESTMEM_E_BUSY               another restore into a region of it, or a snapshot of one,
- *   has not ended.
- * @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
- * @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
- * @retval GUESTMEM_E_OS                 a system call failed.
+ * @retval GUESTMEM_E_CORRUPT         a checksum does not match.
+ * @retval GUESTMEM_E_IO              read failed after `completed` bytes. os_errno is the errno it
+ *   returned, or EIO if it returned more than len.
+ * @retval GUESTMEM_E_CANCELLED       the progress function asked to stop; memory is tainted.
+ * @retval GUESTMEM_E_BUSY            another restore into one of its regions, or a snapshot of
+ *   one, is running.
  */
 int guestmem_restore_read(const struct guestmem *mem,
                           const char *metadata,
@@ -2322,71 +2291,77 @@ int guestmem_restore_read(const struct guestmem *mem,
 
 
 /*
- * 10 Image files
+ * 12 Images
  *
- * A snapshot in one file: the sparse layout, then the metadata, then a trailer that says where it
- * is and guards it. Saving replaces the file as a whole or not at all; loading makes a new memory
- * of it, by reading it or by mapping it copy-on-write, which takes no time whatever its size, and
- * in which all machines from one image share its pages until they write to them.
+ * An image is a snapshot in one file: the data in the sparse layout, then the metadata, then a
+ * trailer that locates and protects the metadata. Saving replaces the file as a whole or not at
+ * all. Loading creates a new memory from it, either by reading it or by mapping it copy-on-write.
+ * Mapping takes no time, whatever the size, and all machines mapped from one image share its pages
+ * until they write to them.
  *
- * An image may come from anybody: what is damaged or makes no sense is refused. While one is
- * mapped, nobody may shorten or change the file; guestmem_save() never does, it makes a new file.
+ * An image need not be trusted: damaged or inconsistent images are refused. While an image is
+ * mapped, nobody may shorten or change its file. guestmem_save() never does; it creates a new
+ * file.
  */
 
 /**
  * Map the image copy-on-write instead of reading it: ready at once, whatever its size. An image
- * that cannot be mapped is an error, it is never read instead. Where reading a hole through a mapping
- * makes the file larger, and is SIGBUS when it cannot grow (tmpfs, memfds; overlayfs may lie on one),
- * only data is mapped. Each run of it is a mapping, so of data in very many runs (as many mappings as
- * guestmem_remove_range() may take) the shortest are copied.
+ * that cannot be mapped is an error; it is never read instead.
+ *
+ * On file systems where reading a hole through a mapping makes the file larger, and raises SIGBUS
+ * when it cannot grow (tmpfs, memfds, and overlayfs, which may lie on one), only data is mapped.
+ * Each run of data then takes a mapping. If there are more runs than the mappings that
+ * guestmem_remove_range() may take, the shortest are copied.
  */
 #define GUESTMEM_LOAD_MAP 1
 
-/** With _MAP: check all checksums first, and that nothing but zeros lies where there is no data. */
+/**
+ * With GUESTMEM_LOAD_MAP: first check all checksums, and that the parts without data hold only
+ * zeros.
+ */
 #define GUESTMEM_LOAD_VERIFY 2
 
-/** How an image is to be loaded. All zero: it is read, and checked on the way. */
+/** How to load an image. All zero: it is read, and its checksums are checked. */
 struct guestmem_load_options {
-    /** GUESTMEM_LOAD_*. */
+    /** GUESTMEM_LOAD_* flags. */
     uint64_t flags;
-    /** The most threads to use, the calling one among them; 0: as many as help. */
+    /** Most threads to use, including the calling one; 0: as many as help. */
     uint32_t threads;
-    /** 0. */
+    /** Must be 0. */
     uint32_t reserved;
-    /** May be NULL. Mapping moves nothing: with _MAP alone it is called once, with done = total. */
+    /**
+     * May be NULL. With GUESTMEM_LOAD_MAP alone it is called once, with done equal to total,
+     * because mapping moves no data.
+     */
     guestmem_progress_fn progress;
     /** Passed to progress. */
     void *progress_user;
 };
 
 /**
- * Saves a memory to an image file. It is written to a temporary file beside path (mode 0600),
- * synced, and put in the place of path; then the folder is synced. So path holds the old image or
- * the new one, whole, whatever happens. A symbolic link at path is replaced, not followed. After a
- * failure there is no temporary file, and path is what it was; only where a file can have no
- * second name it may be the new image already, when the last sync fails. A process that is killed
- * may leave a file .guestmem-* in the folder, which can be deleted. Any thread.
+ * Saves a memory to an image file. The call writes a temporary file beside path (mode 0600), syncs
+ * it, renames it to path, and syncs the folder. So path holds either the old image or the new one,
+ * complete, even after a crash. A symbolic link at path is replaced, not followed.
  *
- * @param mem           a memory. Stop vCPUs and devices for the length of the call.
- * @param path          where the image is to be. May be the image that this memory is mapped from.
- * @param options       may be NULL: with checksums. Both layouts mean the image file, and _SYNC is
- *   implied.
- * @param options_size  sizeof *options, or 0 with NULL.
- * @retval GUESTMEM_OK                  path holds the image.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  path is NULL; a bad struct size, unknown flag or layout.
- * @retval GUESTMEM_E_UNSUPPORTED       as guestmem_snapshot(); path is a device, pipe or socket.
- * @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
- * @retval GUESTMEM_E_BUSY              path is a file whose shared mapping is this memory, or may be, as
- *   guestmem_snapshot() says; a restore into a region of it has not ended.
- * @retval GUESTMEM_E_IO                writing or syncing failed, with os_errno; EFAULT at a page of
- *   memory that cannot be read.
- * @retval GUESTMEM_E_CANCELLED         the progress function asked to stop.
- * @retval GUESTMEM_E_TOO_LARGE         the metadata would exceed 64 MiB, or a limit of the process
- *   was met.
- * @retval GUESTMEM_E_NO_MEMORY         a host allocation failed.
- * @retval GUESTMEM_E_OS                another system call failed: there is no such folder, or path is
- *   one, say.
+ * After a failure the temporary file is gone and path is what it was. One exception: where a file
+ * cannot have a second name, path may already be the new image when the last sync fails. A process
+ * that is killed may leave a file .guestmem-* in the folder; delete it.
+ *
+ * @param mem           the memory.
+ * @param path          the image to write. May be the image that this memory is mapped from.
+ * @param options       may be NULL: with checksums. Both layouts mean an image file, and
+ *   GUESTMEM_SNAPSHOT_SYNC is implied.
+ * @param options_size  sizeof *options, or 0 if options is NULL.
+ * @retval GUESTMEM_E_UNSUPPORTED  path is a device, pipe or socket; otherwise as
+ *   guestmem_snapshot().
+ * @retval GUESTMEM_E_TAINTED      an earlier restore into this memory failed half way.
+ * @retval GUESTMEM_E_BUSY         path is, or may be, a file that this memory maps shared, as in
+ *   guestmem_snapshot(); or a restore into one of its regions is running.
+ * @retval GUESTMEM_E_IO           writing or syncing failed; os_errno tells why.
+ * @retval GUESTMEM_E_CANCELLED    the progress function asked to stop.
+ * @retval GUESTMEM_E_TOO_LARGE    also: the metadata would exceed 64 MiB.
+ * @retval GUESTMEM_E_OS           another system call failed: the folder does not exist, or path
+ *   is a folder, for example.
  */
 int guestmem_save(const struct guestmem *mem,
                   const char *path,
@@ -2394,31 +2369,24 @@ int guestmem_save(const struct guestmem *mem,
                   size_t options_size);
 
 /**
- * Brings an image file back into a memory with the same regions, as guestmem_restore() does. Any
- * thread.
+ * Restores an image file into a memory with the same regions, as guestmem_restore() does.
  *
- * @param mem           a memory. Stop vCPUs and devices for the length of the call.
+ * @param mem           the memory.
  * @param path          the image.
  * @param options       may be NULL.
- * @param options_size  sizeof *options, or 0 with NULL.
- * @retval GUESTMEM_OK                   memory holds what the image holds.
- * @retval GUESTMEM_E_BAD_HANDLE         mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT   path is NULL; a bad struct size, unknown flag, or reserved
- *   is not 0.
- * @retval GUESTMEM_E_METADATA           path is no image, or a damaged one.
- * @retval GUESTMEM_E_UNSUPPORTED        as guestmem_restore().
- * @retval GUESTMEM_E_MISMATCH           the image is of other regions, or a read-only region holds
- *   something else; memory is as it was.
- * @retval GUESTMEM_E_CORRUPT            a checksum does not match.
- * @retval GUESTMEM_E_SNAPSHOT_SHORT     the file was shortened while it was read.
- * @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno; EFAULT
- *   at a page of memory that cannot be written.
- * @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
- * @retval GUESTMEM_E_BUSY               another restore into a region of it, or a snapshot of one,
- *   has not ended.
- * @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
- * @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
- * @retval GUESTMEM_E_OS                 another system call failed: there is no such file, say.
+ * @param options_size  sizeof *options, or 0 if options is NULL.
+ * @retval GUESTMEM_E_METADATA        path is not an image, or a damaged one.
+ * @retval GUESTMEM_E_UNSUPPORTED     as guestmem_restore().
+ * @retval GUESTMEM_E_MISMATCH        the image has other regions, or a read-only region has other
+ *   content; memory is unchanged.
+ * @retval GUESTMEM_E_CORRUPT         a checksum does not match.
+ * @retval GUESTMEM_E_SNAPSHOT_SHORT  the file was shortened while it was read.
+ * @retval GUESTMEM_E_IO              reading failed after `completed` bytes; os_errno tells why.
+ * @retval GUESTMEM_E_CANCELLED       the progress function asked to stop; memory is tainted.
+ * @retval GUESTMEM_E_BUSY            another restore into one of its regions, or a snapshot of
+ *   one, is running.
+ * @retval GUESTMEM_E_OS              another system call failed: the file does not exist, for
+ *   example.
  */
 int guestmem_restore_file(const struct guestmem *mem,
                           const char *path,
@@ -2426,30 +2394,27 @@ int guestmem_restore_file(const struct guestmem *mem,
                           size_t options_size);
 
 /**
- * Makes a new memory of an image file, with the regions of the memory that was saved: plain RAM,
- * or copy-on-write mappings of the file with _MAP. Any thread.
+ * Creates a memory from an image file, with the regions of the memory that was saved: as plain
+ * RAM, or with GUESTMEM_LOAD_MAP as copy-on-write mappings of the file.
  *
- * @param path          the image. With _MAP nobody may shorten or change the file while the memory
- *   lives; other files may take its name.
+ * @param path          the image. With GUESTMEM_LOAD_MAP nobody may shorten or change the file
+ *   while the memory lives; other files may take its name.
  * @param options       may be NULL: read, with all checks.
- * @param options_size  sizeof *options, or 0 with NULL.
- * @param out           the memory, with one reference that goes to guestmem_unref().
- * @retval GUESTMEM_OK                   *out is the memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT   path or out is NULL; a bad struct size, unknown flag, or
- *   reserved is not 0.
- * @retval GUESTMEM_E_METADATA           path is no image, or a damaged one.
- * @retval GUESTMEM_E_UNSUPPORTED        another version, or kind of checksum; _VERIFY of an image
- *   without checksums.
- * @retval GUESTMEM_E_CORRUPT            a checksum does not match; with _MAP and _VERIFY also: there
- *   is data in what should be a hole.
- * @retval GUESTMEM_E_SNAPSHOT_SHORT     the file was shortened while it was read.
- * @retval GUESTMEM_E_BACKING            with _MAP: the file system offers no mappings.
- * @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno.
- * @retval GUESTMEM_E_CANCELLED          the progress function asked to stop.
- * @retval GUESTMEM_E_NO_MEMORY          a host allocation failed, or the regions do not fit the
- *   address space.
- * @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
- * @retval GUESTMEM_E_OS                 another system call failed: there is no such file, say.
+ * @param options_size  sizeof *options, or 0 if options is NULL.
+ * @param out           the memory, with one reference to release with guestmem_unref().
+ * @retval GUESTMEM_E_METADATA        path is not an image, or a damaged one.
+ * @retval GUESTMEM_E_UNSUPPORTED     the version or the kind of checksum is unknown; or
+ *   GUESTMEM_LOAD_VERIFY was asked for and the image has no checksums.
+ * @retval GUESTMEM_E_CORRUPT         a checksum does not match. With _MAP and _VERIFY also: there
+ *   is data where a hole should be.
+ * @retval GUESTMEM_E_SNAPSHOT_SHORT  the file was shortened while it was read.
+ * @retval GUESTMEM_E_BACKING         with _MAP: the file system does not support mappings.
+ * @retval GUESTMEM_E_IO              reading failed after `completed` bytes; os_errno tells why.
+ * @retval GUESTMEM_E_CANCELLED       the progress function asked to stop.
+ * @retval GUESTMEM_E_NO_MEMORY       also: the regions do not fit into the address space.
+ * @retval GUESTMEM_E_TOO_LARGE       a limit of the process was reached.
+ * @retval GUESTMEM_E_OS              another system call failed: the file does not exist, for
+ *   example.
  */
 int guestmem_load(const char *path,
                   const struct guestmem_load_options *options,
@@ -2457,34 +2422,33 @@ int guestmem_load(const char *path,
                   struct guestmem **out);
 
 /**
- * The metadata of an image file. Its checksum is checked and all that can be checked without
- * looking at the data. Any thread.
+ * Returns the metadata of an image file. Checks its checksum, and everything else that can be
+ * checked without reading the data.
  *
  * @param path      the image.
- * @param metadata  the JSON text, which goes to guestmem_free().
- * @retval GUESTMEM_OK                   *metadata is the text.
- * @retval GUESTMEM_E_INVALID_ARGUMENT   path or metadata is NULL.
- * @retval GUESTMEM_E_METADATA           path is no image, or a damaged one.
- * @retval GUESTMEM_E_UNSUPPORTED        another version, or kind of checksum.
- * @retval GUESTMEM_E_IO                 reading failed, with os_errno.
- * @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
- * @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
- * @retval GUESTMEM_E_OS                 another system call failed: there is no such file, say.
+ * @param metadata  the JSON text, to be freed with guestmem_free().
+ * @retval GUESTMEM_E_METADATA     path is not an image, or a damaged one.
+ * @retval GUESTMEM_E_UNSUPPORTED  the version or the kind of checksum is unknown.
+ * @retval GUESTMEM_E_IO           reading failed; os_errno tells why.
+ * @retval GUESTMEM_E_TOO_LARGE    a limit of the process was reached.
+ * @retval GUESTMEM_E_OS           another system call failed: the file does not exist, for
+ *   example.
  */
 int guestmem_image_metadata(const char *path, char **metadata);
 
 /**
- * Opens what later calls need of /proc and /dev, and keeps it open: for programs that shut themselves
- * in a folder (chroot(2), pivot_root(2)) or change their user without exec(3), after which
- * /proc/self/pagemap belongs to root. Snapshots, images, removing ranges and descriptions go on to
- * work then. Four descriptors at the most stay open as long as the process; no folder is among them. A
- * second call opens what is missing, as after closefrom(3). A forked child has to call it for itself.
- * The page tables are kept by the first snapshot, restore or save too. Any thread.
+ * Opens the files of /proc and /dev that later calls need, and keeps them open. For programs that
+ * confine themselves (chroot(2), pivot_root(2)) or change their user without exec(3), after which
+ * /proc/self/pagemap belongs to root. Snapshots, images, guestmem_remove_range() and
+ * guestmem_describe() then continue to work.
  *
- * @retval GUESTMEM_OK             all that there is is open.
- * @retval GUESTMEM_E_UNSUPPORTED  there is no /proc, or it belongs to another user already.
- * @retval GUESTMEM_E_TOO_LARGE    a limit of the process or the system was met: descriptors.
- * @retval GUESTMEM_E_NO_MEMORY    a host allocation failed.
+ * Keeps at most four descriptors open for the life of the process; none is a folder. A second call
+ * reopens what is missing, for example after closefrom(3). A forked child must call it for itself.
+ * The first snapshot, restore or save keeps the page tables open too.
+ *
+ * @retval GUESTMEM_OK             everything available is open.
+ * @retval GUESTMEM_E_UNSUPPORTED  there is no /proc, or it already belongs to another user.
+ * @retval GUESTMEM_E_TOO_LARGE    no more descriptors are available to the process or the system.
  * @retval GUESTMEM_E_OS           another system call failed.
  */
 int guestmem_prepare(void);

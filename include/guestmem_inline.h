@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * The inline path of libguestmem: section 7 of guestmem.h, which includes this file.
+ * The inline functions of libguestmem: section 7 of guestmem.h, which includes this file.
  *
- * A translation or access costs a load and a comparison in the caller's own code. Only addresses that
- * the view's flat map does not know lead to a call, of the exported twin (`_fn`), which knows all
- * regions. Guest memory is read and written by single accesses, as everywhere in the library.
+ * A translation or access costs one load and one comparison in the caller's own code. Only for
+ * addresses that the view's flat map does not cover do they call the exported twin (`_fn`), which
+ * searches all regions. Each value is read or written with a single access.
  *
- * A view that is passed to these functions must be there: NULL is not looked for. One of all zeros is
- * fine, and refuses every address.
+ * These functions do not check the view pointer: it must not be NULL. A view of all zeros is valid
+ * and refuses every address. Failures do not set the thread's last error.
  *
- * For C99 and C++11 up, by gcc and clang, on 64-bit processors.
+ * Requires C99 or C++11, gcc or clang, and a 64-bit processor.
  */
 
 #ifndef GUESTMEM_INLINE_H
@@ -18,15 +18,15 @@
 #include "guestmem.h"
 
 /**
- * What precedes each definition here. Define it before including to have something else, such as
- * `extern inline` in the one C unit that is to hold external definitions.
+ * Precedes each definition here. Define it before including this file to use something else, such
+ * as `extern inline` in the one C unit that holds external definitions.
  */
 #ifndef GUESTMEM_INLINE
 #define GUESTMEM_INLINE static inline
 #endif
 
-/* Written for C and C++ at once, with declarations to be read before the definitions, and in names
- * that the program that includes this may have given to something else. */
+/* This file is both C and C++, declares each function before it defines it, and uses names that the
+ * including program may use too. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wredundant-decls"
 #pragma GCC diagnostic ignored "-Wshadow"
@@ -37,49 +37,49 @@ extern "C" {
 #endif
 
 /**
- * Tells whether a view shows the regions that its memory has now. Any thread.
+ * Tells whether a view still shows the current regions of its memory.
  *
  * @param view  a view.
- * @param mem   the memory that it is of.
- * @return True when no region came or went since the view was fetched; false also for a view of
- *   another memory, or of one that is gone.
+ * @param mem   the memory that the view is of.
+ * @return True if no region was added or removed since guestmem_get_view(); false also if the view
+ *   is of another memory, or its memory is gone.
  */
 GUESTMEM_INLINE bool guestmem_view_is_current(const struct guestmem_view *view,
                                               const struct guestmem *mem);
 
 /**
- * Translates a range within one region to read from it. For memory that will be written use
- * guestmem_view_ptr_writable(): this one gives pointers into read-only regions too. Any thread.
+ * Translates a range within one region, for reading. Use guestmem_view_ptr_writable() for memory
+ * that will be written.
  *
- * @param view  a view of a memory that lives.
+ * @param view  a view of a live memory.
  * @param addr  first guest address.
- * @param len   bytes.
- * @return The host address of the first byte; NULL when len is 0 or the range is not within one
+ * @param size  size in bytes.
+ * @return The host address of the first byte; NULL if size is 0 or the range is not within one
  *   region.
  */
 GUESTMEM_INLINE void *guestmem_view_ptr(const struct guestmem_view *view, uint64_t addr,
-                                        uint64_t len);
+                                        uint64_t size);
 
 /**
- * Translates a range within one region to write there, and to read: as guestmem_view_ptr(), but
- * read-only regions are refused. Any thread.
+ * Translates a range within one region, for writing and reading. Like guestmem_view_ptr(), but
+ * refuses read-only regions.
  *
- * @param view  a view of a memory that lives.
+ * @param view  a view of a live memory.
  * @param addr  first guest address.
- * @param len   bytes.
- * @return The host address of the first byte; NULL when len is 0, the range is not within one
- *   region, or that is read-only.
+ * @param size  size in bytes.
+ * @return The host address of the first byte; NULL if size is 0, the range is not within one
+ *   region, or that region is read-only.
  */
 GUESTMEM_INLINE void *guestmem_view_ptr_writable(const struct guestmem_view *view, uint64_t addr,
-                                                 uint64_t len);
+                                                 uint64_t size);
 
 /**
- * Reads a value at any alignment, as guestmem_read_u8() and its like. Any thread.
+ * Reads a value at any alignment, as guestmem_read_u8() and its variants.
  *
- * @param view  a view of a memory that lives.
+ * @param view  a view of a live memory.
  * @param addr  guest address.
- * @param out   the value; 0 where false is returned.
- * @return False when the value is not within one region.
+ * @param out   the value; 0 if the function returns false.
+ * @return False if the value is not within one region.
  */
 GUESTMEM_INLINE bool guestmem_view_read_u8(const struct guestmem_view *view, uint64_t addr,
                                            uint8_t *out);
@@ -94,12 +94,12 @@ GUESTMEM_INLINE bool guestmem_view_read_u64(const struct guestmem_view *view, ui
                                             uint64_t *out);
 
 /**
- * Writes a value at any alignment, as guestmem_write_u8() and its like. Any thread.
+ * Writes a value at any alignment, as guestmem_write_u8() and its variants.
  *
- * @param view   a view of a memory that lives.
+ * @param view   a view of a live memory.
  * @param addr   guest address.
  * @param value  the value.
- * @return False when the value is not within one region, or that is read-only.
+ * @return False if the value is not within one region, or that region is read-only.
  */
 GUESTMEM_INLINE bool guestmem_view_write_u8(const struct guestmem_view *view, uint64_t addr,
                                             uint8_t value);
@@ -114,13 +114,13 @@ GUESTMEM_INLINE bool guestmem_view_write_u64(const struct guestmem_view *view, u
                                              uint64_t value);
 
 /**
- * Reads a naturally aligned value atomically, as guestmem_load_u8() and its like. Any thread.
+ * Reads a naturally aligned value atomically, as guestmem_load_u8() and its variants.
  *
- * @param view   a view of a memory that lives.
+ * @param view   a view of a live memory.
  * @param addr   guest address, a multiple of the value's size.
- * @param order  GUESTMEM_RELAXED, _ACQUIRE or _SEQ_CST; a constant costs nothing.
- * @param out    the value; 0 where false is returned.
- * @return False when the value is not within one region or not aligned, or for another order.
+ * @param order  GUESTMEM_RELAXED, _ACQUIRE or _SEQ_CST; free if constant.
+ * @param out    the value; 0 if the function returns false.
+ * @return False if the value is not within one region or not aligned, or for another order.
  */
 GUESTMEM_INLINE bool guestmem_view_load_u8(const struct guestmem_view *view, uint64_t addr,
                                            uint32_t order, uint8_t *out);
@@ -135,14 +135,14 @@ GUESTMEM_INLINE bool guestmem_view_load_u64(const struct guestmem_view *view, ui
                                             uint32_t order, uint64_t *out);
 
 /**
- * Writes a naturally aligned value atomically, as guestmem_store_u8() and its like. Any thread.
+ * Writes a naturally aligned value atomically, as guestmem_store_u8() and its variants.
  *
- * @param view   a view of a memory that lives.
+ * @param view   a view of a live memory.
  * @param addr   guest address, a multiple of the value's size.
  * @param value  the value.
- * @param order  GUESTMEM_RELAXED, _RELEASE or _SEQ_CST; a constant costs nothing.
- * @return False when the value is not within one region or not aligned, when the region is
- *   read-only, or for another order.
+ * @param order  GUESTMEM_RELAXED, _RELEASE or _SEQ_CST; free if constant.
+ * @return False if the value is not within one region or not aligned, if the region is read-only,
+ *   or for another order.
  */
 GUESTMEM_INLINE bool guestmem_view_store_u8(const struct guestmem_view *view, uint64_t addr,
                                             uint8_t value, uint32_t order);
@@ -157,14 +157,14 @@ GUESTMEM_INLINE bool guestmem_view_store_u64(const struct guestmem_view *view, u
                                              uint64_t value, uint32_t order);
 
 /**
- * Reads a naturally aligned value of a slice atomically: an index of a ring, say, that was
- * translated once. Any thread.
+ * Reads a naturally aligned value of a slice atomically, for example an index of a ring that was
+ * translated once.
  *
  * @param s       a live slice.
- * @param offset  bytes from its start.
- * @param order   GUESTMEM_RELAXED, _ACQUIRE or _SEQ_CST; a constant costs nothing.
- * @param out     the value; 0 where false is returned.
- * @return False when the value is not within the slice or not aligned, or for another order.
+ * @param offset  start, in bytes from the slice's start.
+ * @param order   GUESTMEM_RELAXED, _ACQUIRE or _SEQ_CST; free if constant.
+ * @param out     the value; 0 if the function returns false.
+ * @return False if the value is not within the slice or not aligned, or for another order.
  */
 GUESTMEM_INLINE bool guestmem_slice_load_u8(struct guestmem_slice s, size_t offset, uint32_t order,
                                             uint8_t *out);
@@ -179,13 +179,13 @@ GUESTMEM_INLINE bool guestmem_slice_load_u64(struct guestmem_slice s, size_t off
                                              uint32_t order, uint64_t *out);
 
 /**
- * Writes a naturally aligned value of a slice atomically. Any thread.
+ * Writes a naturally aligned value of a slice atomically.
  *
- * @param s       a live slice to write, as guestmem_get_slice_writable() gives it.
- * @param offset  bytes from its start.
+ * @param s       a live, writable slice.
+ * @param offset  start, in bytes from the slice's start.
  * @param value   the value.
- * @param order   GUESTMEM_RELAXED, _RELEASE or _SEQ_CST; a constant costs nothing.
- * @return False when the value is not within the slice or not aligned, or for another order.
+ * @param order   GUESTMEM_RELAXED, _RELEASE or _SEQ_CST; free if constant.
+ * @return False if the value is not within the slice or not aligned, or for another order.
  */
 GUESTMEM_INLINE bool guestmem_slice_store_u8(struct guestmem_slice s, size_t offset, uint8_t value,
                                              uint32_t order);
@@ -199,11 +199,11 @@ GUESTMEM_INLINE bool guestmem_slice_store_u32(struct guestmem_slice s, size_t of
 GUESTMEM_INLINE bool guestmem_slice_store_u64(struct guestmem_slice s, size_t offset,
                                               uint64_t value, uint32_t order);
 
-/* ---- What follows is how, no part of the interface. ---- */
+/* ---- Implementation, not part of the interface. ---- */
 
 /** @cond */
 
-/* The library asserts the same of its own. */
+/* The library asserts the same of its own struct. */
 #ifdef __cplusplus
 #define GUESTMEM_INLINE_ASSERT(condition) static_assert(condition, #condition)
 #else
@@ -228,8 +228,8 @@ GUESTMEM_INLINE_OFFSET(guestmem_view, table, 48);
 
 #define GUESTMEM_INLINE_LIKELY(condition) __builtin_expect(!!(condition), 1)
 
-/* Elsewhere compilers may be told to access by bytes what they do not know to be aligned, without
- * telling us (-mstrict-align): there the twins do what is not. */
+/* On other processors the compiler may access data byte by byte unless it knows it to be aligned
+ * (-mstrict-align), and this header cannot tell: there the twins make the unaligned accesses. */
 #ifdef __x86_64__
 #define GUESTMEM_INLINE_ANY_ALIGNMENT 1
 #define GUESTMEM_INLINE_UNALIGNED __attribute__((may_alias, aligned(1)))
@@ -238,10 +238,10 @@ GUESTMEM_INLINE_OFFSET(guestmem_view, table, 48);
 #define GUESTMEM_INLINE_UNALIGNED __attribute__((may_alias))
 #endif
 
-/* So that loops keep the view in registers across the call that they hardly ever make. */
-void *guestmem_view_ptr_fn(const struct guestmem_view *view, uint64_t addr, uint64_t len)
+/* Pure, so that loops keep the view in registers across a call that they rarely make. */
+void *guestmem_view_ptr_fn(const struct guestmem_view *view, uint64_t addr, uint64_t size)
     __attribute__((pure));
-void *guestmem_view_ptr_writable_fn(const struct guestmem_view *view, uint64_t addr, uint64_t len)
+void *guestmem_view_ptr_writable_fn(const struct guestmem_view *view, uint64_t addr, uint64_t size)
     __attribute__((pure));
 
 GUESTMEM_INLINE bool guestmem_view_is_current(const struct guestmem_view *view,
@@ -251,8 +251,8 @@ GUESTMEM_INLINE bool guestmem_view_is_current(const struct guestmem_view *view,
            __atomic_load_n(view->live_generation, __ATOMIC_ACQUIRE) == view->generation;
 }
 
-/* Finds the host address where the flat map knows that one region holds all of len bytes, not none,
- * and may be written if that is asked. */
+/* Finds the host address if the flat map knows that one region holds all len bytes, that len is not
+ * 0, and, for a write, that the region is not read-only. */
 GUESTMEM_INLINE bool guestmem_inline_find(const struct guestmem_view *view, uint64_t addr,
                                           uint64_t len, bool write, void **host)
 {
@@ -260,13 +260,13 @@ GUESTMEM_INLINE bool guestmem_inline_find(const struct guestmem_view *view, uint
     const struct guestmem_chunk *chunk;
     if (!GUESTMEM_INLINE_LIKELY(index < view->count)) return false;
     chunk = &view->chunks[index];
-    /* In the chunk, but past the end, it is less than none. */
+    /* Negative for an address in the chunk but past the end. */
     room = chunk->end - addr;
     if (__builtin_constant_p(len) && len - 1 < INT64_MAX) {
         if (!GUESTMEM_INLINE_LIKELY((int64_t)room >= (int64_t)len)) return false;
     } else {
         if (!GUESTMEM_INLINE_LIKELY(room <= chunk->end)) return false;
-        /* No bytes wrap to more than any room. */
+        /* 0 bytes wrap to more than any room. */
         if (!GUESTMEM_INLINE_LIKELY(len - 1 < room)) return false;
     }
     if (write && !GUESTMEM_INLINE_LIKELY((chunk->end & 1) == 0)) return false;
@@ -286,24 +286,24 @@ GUESTMEM_INLINE bool guestmem_inline_within(struct guestmem_slice s, size_t offs
 }
 
 GUESTMEM_INLINE void *guestmem_view_ptr(const struct guestmem_view *view, uint64_t addr,
-                                        uint64_t len)
+                                        uint64_t size)
 {
     void *host;
-    if (GUESTMEM_INLINE_LIKELY(guestmem_inline_find(view, addr, len, false, &host))) return host;
-    return guestmem_view_ptr_fn(view, addr, len);
+    if (GUESTMEM_INLINE_LIKELY(guestmem_inline_find(view, addr, size, false, &host))) return host;
+    return guestmem_view_ptr_fn(view, addr, size);
 }
 
 GUESTMEM_INLINE void *guestmem_view_ptr_writable(const struct guestmem_view *view, uint64_t addr,
-                                                 uint64_t len)
+                                                 uint64_t size)
 {
     void *host;
-    if (GUESTMEM_INLINE_LIKELY(guestmem_inline_find(view, addr, len, true, &host))) return host;
-    return guestmem_view_ptr_writable_fn(view, addr, len);
+    if (GUESTMEM_INLINE_LIKELY(guestmem_inline_find(view, addr, size, true, &host))) return host;
+    return guestmem_view_ptr_writable_fn(view, addr, size);
 }
 
-/* The functions for values of one width. Guest bytes may be of any type to the host, and values that
- * are not aligned still move by one access. The twins give their value to a variable of ours, so that
- * the caller's can stay in a register. */
+/* The functions for values of one width. Guest bytes may alias any type, and unaligned values still
+ * move with one access. The twins write to a local variable, so that the caller's can stay in a
+ * register. */
 #define GUESTMEM_INLINE_WIDTH(WIDTH)                                                              \
     typedef __attribute__((may_alias)) uint##WIDTH##_t guestmem_inline_u##WIDTH;                  \
     typedef GUESTMEM_INLINE_UNALIGNED uint##WIDTH##_t guestmem_inline_any_u##WIDTH;               \

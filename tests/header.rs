@@ -12,11 +12,11 @@ const SECTIONS: [&str; 17] = [
     "region",
     "memory",
     "query",
-    "slice",
     "translate",
     "translate_slices",
     "access",
     "value",
+    "slice",
     "transfer",
     "view",
     "view_value",
@@ -25,6 +25,9 @@ const SECTIONS: [&str; 17] = [
     "snapshot",
     "image",
 ];
+
+/// Files with structs that several sections use: the first such section, and the file.
+const BESIDE: [(&str, &str); 1] = [("translate_slices", "slice_struct")];
 
 /// A function may bear the name of the struct that it fills; g++ warns that it hides the struct's
 /// constructor.
@@ -52,7 +55,7 @@ fn source(section: &str) -> PathBuf {
     root().join("src/ffi").join(section).with_extension("rs")
 }
 
-/// The module comment of a file: the manual, or a section's head.
+/// The module comment of a file: the header's first comment, or a section's head.
 fn module_comment(section: &str) -> Vec<String> {
     let text = std::fs::read_to_string(source(section)).unwrap();
     let lines = text.lines().filter_map(|line| line.strip_prefix("//!"));
@@ -67,18 +70,55 @@ fn comment(lines: &[String]) -> String {
     text + " */\n"
 }
 
+/// The list of sections, one line for each number: the first lines of the sections' heads, such as
+/// "6 Access: values", with what stands behind the colons gathered.
+fn contents() -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for section in SECTIONS {
+        let heading = module_comment(section).swap_remove(0);
+        let (title, part) = heading.split_once(": ").unwrap_or((&heading, ""));
+        let (number, name) = title.split_once(' ').unwrap();
+        let title = format!("  {number:>2}  {name}");
+        match lines.last_mut() {
+            Some(last) if last.starts_with(&title) => {
+                let separator = if *last == title { ": " } else { ", " };
+                *last = format!("{last}{separator}{part}");
+            }
+            _ if part.is_empty() => lines.push(title),
+            _ => lines.push(format!("{title}: {part}")),
+        }
+    }
+    lines
+}
+
+/// The header's first comment: the manual, with the list of sections.
+fn manual() -> Vec<String> {
+    let mut lines = module_comment("mod");
+    let at = lines.iter().position(|line| line == "Contents").unwrap();
+    lines.splice(at + 1..at + 1, contents());
+    lines
+}
+
 /// The names of all structs in `src/ffi/`: a section may use those of another.
 fn structs() -> Vec<(String, String)> {
     let mut all = Vec::new();
     for section in SECTIONS {
-        let text = std::fs::read_to_string(source(section)).unwrap();
-        for line in text.lines() {
-            let name =
-                line.strip_prefix("pub struct ").and_then(|rest| rest.split([' ', '<']).next());
-            all.extend(name.map(|name| (section.to_string(), name.to_string())));
+        for file in files(section) {
+            let text = std::fs::read_to_string(file).unwrap();
+            for line in text.lines() {
+                let name =
+                    line.strip_prefix("pub struct ").and_then(|rest| rest.split([' ', '<']).next());
+                all.extend(name.map(|name| (section.to_string(), name.to_string())));
+            }
         }
     }
     all
+}
+
+/// The files that declare what is in a section.
+fn files(section: &str) -> Vec<PathBuf> {
+    let beside = BESIDE.iter().filter(|(home, _)| *home == section);
+    beside.map(|(_, file)| *file).chain([section]).map(source).collect()
 }
 
 fn declarations(section: &str) -> String {
@@ -88,8 +128,9 @@ fn declarations(section: &str) -> String {
             config.export.rename.insert(name.clone(), format!("struct {name}"));
         }
     }
-    let bindings =
-        cbindgen::Builder::new().with_config(config).with_src(source(section)).generate().unwrap();
+    let builder = cbindgen::Builder::new().with_config(config);
+    let builder = files(section).into_iter().fold(builder, cbindgen::Builder::with_src);
+    let bindings = builder.generate().unwrap();
     let mut bytes = Vec::new();
     bindings.write(&mut bytes);
     String::from_utf8(bytes).unwrap()
@@ -124,7 +165,7 @@ fn join_short_comments(text: &str) -> String {
 
 fn generate() -> String {
     let mut text = String::from("/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */\n");
-    text += &comment(&module_comment("mod"));
+    text += &comment(&manual());
     text += "\n/* Generated from src/ffi/; `GUESTMEM_UPDATE_HEADER=1 cargo test --test header` rewrites it. */\n";
     text += "\n#ifndef GUESTMEM_H\n#define GUESTMEM_H\n\n";
     text += "#include <stdbool.h>\n#include <stddef.h>\n#include <stdint.h>\n\n";

@@ -5,7 +5,7 @@
 use crate::access::volatile::VolatileSlice;
 use crate::error::{About, Error, Result};
 use crate::ffi::memory::{guestmem, guestmem_range};
-use crate::ffi::slice::guestmem_slice;
+use crate::ffi::slice_struct::guestmem_slice;
 use crate::ffi::status::GUESTMEM_OK;
 use crate::ffi::{call_about, memory, required, required_buffer, set};
 use crate::memory::table::{FlatMap, Table};

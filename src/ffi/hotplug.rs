@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! 9 Changing the map while it is in use
 //!
-//! Regions come and go while other threads work: no access waits. The table that addresses are
-//! looked up in never changes; a new one takes its place by one pointer store, and the old ones live
-//! as long as the memory. So each call sees the regions as they were before a change or after it.
+//! Regions may be added and removed while other threads use the memory; no access waits. Lookup
+//! tables never change: each change publishes a new table with one pointer store, and old tables
+//! live as long as the memory. So each call sees the regions either before or after a change.
 //!
-//! A region that was taken out stays mapped until you give the reference back that
-//! guestmem_remove_region() gives: do so when the hypervisor no longer maps it and the calls that
-//! began before have returned. Until then nothing else can come to lie in its address range.
-//! docs/hotplug.md tells the order, and what goes wrong in another.
+//! A removed region stays mapped until you release the reference that guestmem_remove_region()
+//! returns. Release it when the hypervisor no longer maps the region and all calls begun before the
+//! removal have returned. Until then nothing else can be mapped in its address range.
+//! docs/hotplug.md describes the order of steps, and what goes wrong in another order.
 //!
-//! All changes of a memory together may take 1 GiB for old tables, which is more than a million of a
-//! usual map. Each takes time and room for all regions that there are, so make memory of thousands
-//! by guestmem_from_regions().
+//! The old tables of a memory may take up to 1 GiB, enough for more than a million changes of a
+//! usual map. Each change takes time and space in proportion to the number of regions. Create
+//! memories of thousands of regions with guestmem_from_regions().
 
 use crate::error::About;
 use crate::ffi::memory::guestmem;
@@ -22,18 +22,16 @@ use crate::memory::region::MemoryRegion;
 use std::ffi::c_int;
 use std::ptr::null_mut;
 
-/// Adds a region. The policies in force apply to it too. Any thread.
+/// Adds a region. The policies in force apply to it too.
 ///
-/// @param mem     a memory.
-/// @param region  a region of guestmem_region_new(), which may be in other memories too. The
+/// @param mem     the memory.
+/// @param region  a region from guestmem_region_new(), which may belong to other memories too. The
 ///   memory takes a reference of its own; the caller keeps its own.
-/// @retval GUESTMEM_OK              the region is part of the memory.
-/// @retval GUESTMEM_E_BAD_HANDLE    mem is no live memory, or region no live region.
-/// @retval GUESTMEM_E_OVERLAP       it shares addresses with a region that is there.
-/// @retval GUESTMEM_E_POLICY        a policy in force was refused for the region; the error message
-///   names it. The region has none of them that it did not have before.
-/// @retval GUESTMEM_E_TOO_LARGE     the tables of earlier changes take 1 GiB; the memory is as it was.
-/// @retval GUESTMEM_E_NO_MEMORY     no host memory.
+/// @retval GUESTMEM_E_BAD_HANDLE  mem is not a valid memory, or region not a valid region.
+/// @retval GUESTMEM_E_OVERLAP     it overlaps a region of the memory.
+/// @retval GUESTMEM_E_POLICY      a policy in force was refused for the region; the error message
+///   names it. The region keeps only the policies that it had before.
+/// @retval GUESTMEM_E_TOO_LARGE   old tables take 1 GiB; the memory is unchanged.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_add_region(
     mem: *mut guestmem,
@@ -48,19 +46,16 @@ pub unsafe extern "C" fn guestmem_add_region(
     })
 }
 
-/// Takes a region out. It stays mapped until the caller gives its reference back. Any thread.
+/// Removes a whole region from the map; it stays mapped until the caller releases it. To discard
+/// pages and keep the region use guestmem_remove_range().
 ///
-/// @param mem         a memory.
+/// @param mem         the memory.
 /// @param guest_addr  the region's first guest address.
-/// @param removed     the region, with the memory's reference, which goes to
-///   guestmem_region_unref() when the hypervisor and the calls begun before are done with it.
-/// @retval GUESTMEM_OK                  *removed is the region.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  removed is NULL.
-/// @retval GUESTMEM_E_NOT_FOUND         no region starts there.
-/// @retval GUESTMEM_E_TOO_LARGE         the tables of earlier changes take 1 GiB; the region is still
-///   there.
-/// @retval GUESTMEM_E_NO_MEMORY         no host memory; the region is still there.
+/// @param removed     the region, with the memory's reference. Release it with
+///   guestmem_region_unref() when the hypervisor and all calls begun before are done with it.
+/// @retval GUESTMEM_E_NOT_FOUND  no region starts at guest_addr.
+/// @retval GUESTMEM_E_TOO_LARGE  old tables take 1 GiB; the region is still part of the memory.
+/// @retval GUESTMEM_E_NO_MEMORY  a host allocation failed; the region is still part of the memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_remove_region(
     mem: *mut guestmem,
@@ -79,10 +74,10 @@ pub unsafe extern "C" fn guestmem_remove_region(
     }
 }
 
-/// Tells how often the memory's regions have changed. Any thread.
+/// Returns how many times the memory's regions have changed.
 ///
-/// @param mem  a memory.
-/// @return One more after each change; 0 for a bad handle.
+/// @param mem  the memory.
+/// @return A number that grows by one with each change; 0 for an invalid handle.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_generation(mem: *const guestmem) -> u64 {
     // SAFETY: the caller keeps to the manual for its handle.

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! 10 Image files
+//! 12 Images
 //!
-//! A snapshot in one file: the sparse layout, then the metadata, then a trailer that says where it
-//! is and guards it. Saving replaces the file as a whole or not at all; loading makes a new memory
-//! of it, by reading it or by mapping it copy-on-write, which takes no time whatever its size, and
-//! in which all machines from one image share its pages until they write to them.
+//! An image is a snapshot in one file: the data in the sparse layout, then the metadata, then a
+//! trailer that locates and protects the metadata. Saving replaces the file as a whole or not at
+//! all. Loading creates a new memory from it, either by reading it or by mapping it copy-on-write.
+//! Mapping takes no time, whatever the size, and all machines mapped from one image share its pages
+//! until they write to them.
 //!
-//! An image may come from anybody: what is damaged or makes no sense is refused. While one is
-//! mapped, nobody may shorten or change the file; guestmem_save() never does, it makes a new file.
+//! An image need not be trusted: damaged or inconsistent images are refused. While an image is
+//! mapped, nobody may shorten or change its file. guestmem_save() never does; it creates a new
+//! file.
 
 use crate::error::{Error, Result};
 use crate::ffi::memory::{create, guestmem};
@@ -25,25 +27,29 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::null_mut;
 
 /// Map the image copy-on-write instead of reading it: ready at once, whatever its size. An image
-/// that cannot be mapped is an error, it is never read instead. Where reading a hole through a mapping
-/// makes the file larger, and is SIGBUS when it cannot grow (tmpfs, memfds; overlayfs may lie on one),
-/// only data is mapped. Each run of it is a mapping, so of data in very many runs (as many mappings as
-/// guestmem_remove_range() may take) the shortest are copied.
+/// that cannot be mapped is an error; it is never read instead.
+///
+/// On file systems where reading a hole through a mapping makes the file larger, and raises SIGBUS
+/// when it cannot grow (tmpfs, memfds, and overlayfs, which may lie on one), only data is mapped.
+/// Each run of data then takes a mapping. If there are more runs than the mappings that
+/// guestmem_remove_range() may take, the shortest are copied.
 pub const GUESTMEM_LOAD_MAP: u64 = 1;
-/// With _MAP: check all checksums first, and that nothing but zeros lies where there is no data.
+/// With GUESTMEM_LOAD_MAP: first check all checksums, and that the parts without data hold only
+/// zeros.
 pub const GUESTMEM_LOAD_VERIFY: u64 = 2;
 
-/// How an image is to be loaded. All zero: it is read, and checked on the way.
+/// How to load an image. All zero: it is read, and its checksums are checked.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct guestmem_load_options {
-    /// GUESTMEM_LOAD_*.
+    /// GUESTMEM_LOAD_* flags.
     pub flags: u64,
-    /// The most threads to use, the calling one among them; 0: as many as help.
+    /// Most threads to use, including the calling one; 0: as many as help.
     pub threads: u32,
-    /// 0.
+    /// Must be 0.
     pub reserved: u32,
-    /// May be NULL. Mapping moves nothing: with _MAP alone it is called once, with done = total.
+    /// May be NULL. With GUESTMEM_LOAD_MAP alone it is called once, with done equal to total,
+    /// because mapping moves no data.
     pub progress: guestmem_progress_fn,
     /// Passed to progress.
     pub progress_user: *mut c_void,
@@ -52,33 +58,29 @@ pub struct guestmem_load_options {
 // SAFETY: integers, a pointer and an optional function pointer.
 unsafe impl Plain for guestmem_load_options {}
 
-/// Saves a memory to an image file. It is written to a temporary file beside path (mode 0600),
-/// synced, and put in the place of path; then the folder is synced. So path holds the old image or
-/// the new one, whole, whatever happens. A symbolic link at path is replaced, not followed. After a
-/// failure there is no temporary file, and path is what it was; only where a file can have no
-/// second name it may be the new image already, when the last sync fails. A process that is killed
-/// may leave a file .guestmem-* in the folder, which can be deleted. Any thread.
+/// Saves a memory to an image file. The call writes a temporary file beside path (mode 0600), syncs
+/// it, renames it to path, and syncs the folder. So path holds either the old image or the new one,
+/// complete, even after a crash. A symbolic link at path is replaced, not followed.
 ///
-/// @param mem           a memory. Stop vCPUs and devices for the length of the call.
-/// @param path          where the image is to be. May be the image that this memory is mapped from.
-/// @param options       may be NULL: with checksums. Both layouts mean the image file, and _SYNC is
-///   implied.
-/// @param options_size  sizeof *options, or 0 with NULL.
-/// @retval GUESTMEM_OK                  path holds the image.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  path is NULL; a bad struct size, unknown flag or layout.
-/// @retval GUESTMEM_E_UNSUPPORTED       as guestmem_snapshot(); path is a device, pipe or socket.
-/// @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
-/// @retval GUESTMEM_E_BUSY              path is a file whose shared mapping is this memory, or may be, as
-///   guestmem_snapshot() says; a restore into a region of it has not ended.
-/// @retval GUESTMEM_E_IO                writing or syncing failed, with os_errno; EFAULT at a page of
-///   memory that cannot be read.
-/// @retval GUESTMEM_E_CANCELLED         the progress function asked to stop.
-/// @retval GUESTMEM_E_TOO_LARGE         the metadata would exceed 64 MiB, or a limit of the process
-///   was met.
-/// @retval GUESTMEM_E_NO_MEMORY         a host allocation failed.
-/// @retval GUESTMEM_E_OS                another system call failed: there is no such folder, or path is
-///   one, say.
+/// After a failure the temporary file is gone and path is what it was. One exception: where a file
+/// cannot have a second name, path may already be the new image when the last sync fails. A process
+/// that is killed may leave a file .guestmem-* in the folder; delete it.
+///
+/// @param mem           the memory.
+/// @param path          the image to write. May be the image that this memory is mapped from.
+/// @param options       may be NULL: with checksums. Both layouts mean an image file, and
+///   GUESTMEM_SNAPSHOT_SYNC is implied.
+/// @param options_size  sizeof *options, or 0 if options is NULL.
+/// @retval GUESTMEM_E_UNSUPPORTED  path is a device, pipe or socket; otherwise as
+///   guestmem_snapshot().
+/// @retval GUESTMEM_E_TAINTED      an earlier restore into this memory failed half way.
+/// @retval GUESTMEM_E_BUSY         path is, or may be, a file that this memory maps shared, as in
+///   guestmem_snapshot(); or a restore into one of its regions is running.
+/// @retval GUESTMEM_E_IO           writing or syncing failed; os_errno tells why.
+/// @retval GUESTMEM_E_CANCELLED    the progress function asked to stop.
+/// @retval GUESTMEM_E_TOO_LARGE    also: the metadata would exceed 64 MiB.
+/// @retval GUESTMEM_E_OS           another system call failed: the folder does not exist, or path
+///   is a folder, for example.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_save(
     mem: *const guestmem,
@@ -97,31 +99,24 @@ pub unsafe extern "C" fn guestmem_save(
     }
 }
 
-/// Brings an image file back into a memory with the same regions, as guestmem_restore() does. Any
-/// thread.
+/// Restores an image file into a memory with the same regions, as guestmem_restore() does.
 ///
-/// @param mem           a memory. Stop vCPUs and devices for the length of the call.
+/// @param mem           the memory.
 /// @param path          the image.
 /// @param options       may be NULL.
-/// @param options_size  sizeof *options, or 0 with NULL.
-/// @retval GUESTMEM_OK                   memory holds what the image holds.
-/// @retval GUESTMEM_E_BAD_HANDLE         mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT   path is NULL; a bad struct size, unknown flag, or reserved
-///   is not 0.
-/// @retval GUESTMEM_E_METADATA           path is no image, or a damaged one.
-/// @retval GUESTMEM_E_UNSUPPORTED        as guestmem_restore().
-/// @retval GUESTMEM_E_MISMATCH           the image is of other regions, or a read-only region holds
-///   something else; memory is as it was.
-/// @retval GUESTMEM_E_CORRUPT            a checksum does not match.
-/// @retval GUESTMEM_E_SNAPSHOT_SHORT     the file was shortened while it was read.
-/// @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno; EFAULT
-///   at a page of memory that cannot be written.
-/// @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
-/// @retval GUESTMEM_E_BUSY               another restore into a region of it, or a snapshot of one,
-///   has not ended.
-/// @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
-/// @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
-/// @retval GUESTMEM_E_OS                 another system call failed: there is no such file, say.
+/// @param options_size  sizeof *options, or 0 if options is NULL.
+/// @retval GUESTMEM_E_METADATA        path is not an image, or a damaged one.
+/// @retval GUESTMEM_E_UNSUPPORTED     as guestmem_restore().
+/// @retval GUESTMEM_E_MISMATCH        the image has other regions, or a read-only region has other
+///   content; memory is unchanged.
+/// @retval GUESTMEM_E_CORRUPT         a checksum does not match.
+/// @retval GUESTMEM_E_SNAPSHOT_SHORT  the file was shortened while it was read.
+/// @retval GUESTMEM_E_IO              reading failed after `completed` bytes; os_errno tells why.
+/// @retval GUESTMEM_E_CANCELLED       the progress function asked to stop; memory is tainted.
+/// @retval GUESTMEM_E_BUSY            another restore into one of its regions, or a snapshot of
+///   one, is running.
+/// @retval GUESTMEM_E_OS              another system call failed: the file does not exist, for
+///   example.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_restore_file(
     mem: *const guestmem,
@@ -140,30 +135,27 @@ pub unsafe extern "C" fn guestmem_restore_file(
     }
 }
 
-/// Makes a new memory of an image file, with the regions of the memory that was saved: plain RAM,
-/// or copy-on-write mappings of the file with _MAP. Any thread.
+/// Creates a memory from an image file, with the regions of the memory that was saved: as plain
+/// RAM, or with GUESTMEM_LOAD_MAP as copy-on-write mappings of the file.
 ///
-/// @param path          the image. With _MAP nobody may shorten or change the file while the memory
-///   lives; other files may take its name.
+/// @param path          the image. With GUESTMEM_LOAD_MAP nobody may shorten or change the file
+///   while the memory lives; other files may take its name.
 /// @param options       may be NULL: read, with all checks.
-/// @param options_size  sizeof *options, or 0 with NULL.
-/// @param out           the memory, with one reference that goes to guestmem_unref().
-/// @retval GUESTMEM_OK                   *out is the memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT   path or out is NULL; a bad struct size, unknown flag, or
-///   reserved is not 0.
-/// @retval GUESTMEM_E_METADATA           path is no image, or a damaged one.
-/// @retval GUESTMEM_E_UNSUPPORTED        another version, or kind of checksum; _VERIFY of an image
-///   without checksums.
-/// @retval GUESTMEM_E_CORRUPT            a checksum does not match; with _MAP and _VERIFY also: there
-///   is data in what should be a hole.
-/// @retval GUESTMEM_E_SNAPSHOT_SHORT     the file was shortened while it was read.
-/// @retval GUESTMEM_E_BACKING            with _MAP: the file system offers no mappings.
-/// @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno.
-/// @retval GUESTMEM_E_CANCELLED          the progress function asked to stop.
-/// @retval GUESTMEM_E_NO_MEMORY          a host allocation failed, or the regions do not fit the
-///   address space.
-/// @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
-/// @retval GUESTMEM_E_OS                 another system call failed: there is no such file, say.
+/// @param options_size  sizeof *options, or 0 if options is NULL.
+/// @param out           the memory, with one reference to release with guestmem_unref().
+/// @retval GUESTMEM_E_METADATA        path is not an image, or a damaged one.
+/// @retval GUESTMEM_E_UNSUPPORTED     the version or the kind of checksum is unknown; or
+///   GUESTMEM_LOAD_VERIFY was asked for and the image has no checksums.
+/// @retval GUESTMEM_E_CORRUPT         a checksum does not match. With _MAP and _VERIFY also: there
+///   is data where a hole should be.
+/// @retval GUESTMEM_E_SNAPSHOT_SHORT  the file was shortened while it was read.
+/// @retval GUESTMEM_E_BACKING         with _MAP: the file system does not support mappings.
+/// @retval GUESTMEM_E_IO              reading failed after `completed` bytes; os_errno tells why.
+/// @retval GUESTMEM_E_CANCELLED       the progress function asked to stop.
+/// @retval GUESTMEM_E_NO_MEMORY       also: the regions do not fit into the address space.
+/// @retval GUESTMEM_E_TOO_LARGE       a limit of the process was reached.
+/// @retval GUESTMEM_E_OS              another system call failed: the file does not exist, for
+///   example.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_load(
     path: *const c_char,
@@ -182,19 +174,17 @@ pub unsafe extern "C" fn guestmem_load(
     }
 }
 
-/// The metadata of an image file. Its checksum is checked and all that can be checked without
-/// looking at the data. Any thread.
+/// Returns the metadata of an image file. Checks its checksum, and everything else that can be
+/// checked without reading the data.
 ///
 /// @param path      the image.
-/// @param metadata  the JSON text, which goes to guestmem_free().
-/// @retval GUESTMEM_OK                   *metadata is the text.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT   path or metadata is NULL.
-/// @retval GUESTMEM_E_METADATA           path is no image, or a damaged one.
-/// @retval GUESTMEM_E_UNSUPPORTED        another version, or kind of checksum.
-/// @retval GUESTMEM_E_IO                 reading failed, with os_errno.
-/// @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
-/// @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
-/// @retval GUESTMEM_E_OS                 another system call failed: there is no such file, say.
+/// @param metadata  the JSON text, to be freed with guestmem_free().
+/// @retval GUESTMEM_E_METADATA     path is not an image, or a damaged one.
+/// @retval GUESTMEM_E_UNSUPPORTED  the version or the kind of checksum is unknown.
+/// @retval GUESTMEM_E_IO           reading failed; os_errno tells why.
+/// @retval GUESTMEM_E_TOO_LARGE    a limit of the process was reached.
+/// @retval GUESTMEM_E_OS           another system call failed: the file does not exist, for
+///   example.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_image_metadata(
     path: *const c_char,
@@ -212,17 +202,18 @@ pub unsafe extern "C" fn guestmem_image_metadata(
     }
 }
 
-/// Opens what later calls need of /proc and /dev, and keeps it open: for programs that shut themselves
-/// in a folder (chroot(2), pivot_root(2)) or change their user without exec(3), after which
-/// /proc/self/pagemap belongs to root. Snapshots, images, removing ranges and descriptions go on to
-/// work then. Four descriptors at the most stay open as long as the process; no folder is among them. A
-/// second call opens what is missing, as after closefrom(3). A forked child has to call it for itself.
-/// The page tables are kept by the first snapshot, restore or save too. Any thread.
+/// Opens the files of /proc and /dev that later calls need, and keeps them open. For programs that
+/// confine themselves (chroot(2), pivot_root(2)) or change their user without exec(3), after which
+/// /proc/self/pagemap belongs to root. Snapshots, images, guestmem_remove_range() and
+/// guestmem_describe() then continue to work.
 ///
-/// @retval GUESTMEM_OK             all that there is is open.
-/// @retval GUESTMEM_E_UNSUPPORTED  there is no /proc, or it belongs to another user already.
-/// @retval GUESTMEM_E_TOO_LARGE    a limit of the process or the system was met: descriptors.
-/// @retval GUESTMEM_E_NO_MEMORY    a host allocation failed.
+/// Keeps at most four descriptors open for the life of the process; none is a folder. A second call
+/// reopens what is missing, for example after closefrom(3). A forked child must call it for itself.
+/// The first snapshot, restore or save keeps the page tables open too.
+///
+/// @retval GUESTMEM_OK             everything available is open.
+/// @retval GUESTMEM_E_UNSUPPORTED  there is no /proc, or it already belongs to another user.
+/// @retval GUESTMEM_E_TOO_LARGE    no more descriptors are available to the process or the system.
 /// @retval GUESTMEM_E_OS           another system call failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn guestmem_prepare() -> c_int {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! 3 Creating guest memory
+//! 3 Creating: guest memory
 //!
-//! All regions without a backing of their own share ONE memfd, named "guestmem", laid out in order,
-//! without gaps, sealed against shrinking, growing and further sealing; huge pages have one memfd
-//! for each page size. Mappings sit between inaccessible guard pages, are left out of core dumps
-//! and read as zeros until written.
+//! All regions without a backing of their own share ONE memfd named "guestmem". It holds them in
+//! order, without gaps, and is sealed against shrinking, growing and further sealing. Huge pages
+//! have one memfd for each page size. Mappings lie between inaccessible guard pages, are left out
+//! of core dumps, and read as zeros until written.
 
 use crate::error::{About, Error, Result};
 use crate::ffi::region::{NEEDED, guestmem_region, guestmem_region_options, options_in};
@@ -24,32 +24,30 @@ pub struct guestmem {
     _opaque: [u8; 0],
 }
 
-/// Guest addresses and a length.
+/// A range of guest addresses.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct guestmem_range {
     /// First guest address.
     pub guest_addr: u64,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
-/// Creates guest memory of plain RAM. Any thread.
+/// Creates guest memory of plain RAM.
 ///
-/// @param ranges  its regions in ascending order, page-aligned, not empty, not overlapping; they
-///   may touch. May be NULL when count is 0.
-/// @param count   number of ranges; 0 makes an empty memory.
-/// @param out     the memory, with one reference that goes to guestmem_unref().
-/// @retval GUESTMEM_OK                  *out is the memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer.
-/// @retval GUESTMEM_E_INVALID_SIZE      a size is 0.
-/// @retval GUESTMEM_E_TOO_LARGE         a region would end at or past 2^64, or a limit of the host
-///   or process was met.
-/// @retval GUESTMEM_E_UNSORTED          a range starts below the one before.
-/// @retval GUESTMEM_E_OVERLAP           two ranges share addresses.
-/// @retval GUESTMEM_E_NOT_ALIGNED       an address or size is not a multiple of the page size.
-/// @retval GUESTMEM_E_NO_MEMORY         no host memory or addresses.
-/// @retval GUESTMEM_E_OS                a system call failed.
+/// @param ranges  its regions: ascending, page-aligned, not empty, not overlapping. They may touch.
+///   May be NULL when count is 0.
+/// @param count   number of ranges; 0 creates an empty memory.
+/// @param out     the memory, with one reference to release with guestmem_unref().
+/// @retval GUESTMEM_E_INVALID_SIZE  a size is 0.
+/// @retval GUESTMEM_E_TOO_LARGE     a region would end at or past 2^64, or a limit of the host or
+///   the process was reached.
+/// @retval GUESTMEM_E_UNSORTED      a range starts below the previous one.
+/// @retval GUESTMEM_E_OVERLAP       two ranges overlap.
+/// @retval GUESTMEM_E_NOT_ALIGNED   an address or size is not a multiple of the page size.
+/// @retval GUESTMEM_E_NO_MEMORY     also: not enough host addresses.
+/// @retval GUESTMEM_E_OS            a system call failed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_new(
     ranges: *const guestmem_range,
@@ -68,30 +66,30 @@ pub unsafe extern "C" fn guestmem_new(
     }
 }
 
-/// Creates guest memory with options for each region. Any thread.
+/// Creates guest memory with options for each region.
 ///
-/// @param options      one for each region, in ascending order of guest_addr, not overlapping. May
-///   be NULL when count is 0.
-/// @param count        number of options; 0 makes an empty memory.
-/// @param option_size  sizeof options[0], in bytes: the distance between them.
-/// @param out          the memory, with one reference that goes to guestmem_unref().
-/// @retval GUESTMEM_OK                  *out is the memory.
-/// @retval GUESTMEM_E_UNSORTED          a region starts below the one before.
-/// @retval GUESTMEM_E_OVERLAP           two regions share addresses.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  as guestmem_region_new(), and so are all below.
+/// @param options       an array with one element for each region, in ascending order of
+///   guest_addr, not overlapping. May be NULL when count is 0.
+/// @param count         number of elements; 0 creates an empty memory.
+/// @param options_size  sizeof options[0], the distance between elements.
+/// @param out           the memory, with one reference to release with guestmem_unref().
+/// @retval GUESTMEM_E_UNSORTED          a region starts below the previous one.
+/// @retval GUESTMEM_E_OVERLAP           two regions overlap.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  this and all below: as guestmem_region_new().
 /// @retval GUESTMEM_E_INVALID_SIZE      size is 0.
-/// @retval GUESTMEM_E_TOO_LARGE         past 2^64 or a limit.
-/// @retval GUESTMEM_E_NOT_ALIGNED       not page-aligned, or align not a power of two.
-/// @retval GUESTMEM_E_BACKING           the fd cannot back the region.
-/// @retval GUESTMEM_E_READ_ONLY         the fd is open to read only and the region is not.
-/// @retval GUESTMEM_E_NO_MEMORY         no host memory, or not enough free huge pages.
-/// @retval GUESTMEM_E_UNSUPPORTED       the system has no such huge pages, or cannot populate.
+/// @retval GUESTMEM_E_TOO_LARGE         a region would end at or past 2^64, or a limit was reached.
+/// @retval GUESTMEM_E_NOT_ALIGNED       not page-aligned, or align is not a power of two.
+/// @retval GUESTMEM_E_BACKING           fd cannot back the region.
+/// @retval GUESTMEM_E_READ_ONLY         fd is open read-only and the region is writable.
+/// @retval GUESTMEM_E_NO_MEMORY         also: not enough host addresses or free huge pages.
+/// @retval GUESTMEM_E_UNSUPPORTED       the system has no such huge pages, or cannot populate the
+///   mapping.
 /// @retval GUESTMEM_E_OS                a system call failed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_new_with_options(
     options: *const guestmem_region_options,
     count: usize,
-    option_size: usize,
+    options_size: usize,
     out: *mut *mut guestmem,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers.
@@ -99,7 +97,7 @@ pub unsafe extern "C" fn guestmem_new_with_options(
         create(out, |about| {
             required_buffer(options, count)?;
             required(out)?;
-            GuestMemory::new_about(&all_options_in(options, count, option_size)?, about)
+            GuestMemory::new_about(&all_options_in(options, count, options_size)?, about)
         })
     }
 }
@@ -107,38 +105,35 @@ pub unsafe extern "C" fn guestmem_new_with_options(
 unsafe fn all_options_in(
     options: *const guestmem_region_options,
     count: usize,
-    option_size: usize,
+    options_size: usize,
 ) -> Result<Vec<RegionOptions>> {
-    if !options.is_null() && option_size < NEEDED {
+    if !options.is_null() && options_size < NEEDED {
         return Err(Error::InvalidArgument("not a size that the struct can have"));
     }
-    let fits = option_size.checked_mul(count).is_some_and(|bytes| bytes <= isize::MAX as usize);
+    let fits = options_size.checked_mul(count).is_some_and(|bytes| bytes <= isize::MAX as usize);
     if !fits || count > isize::MAX as usize / size_of::<RegionOptions>() {
         return Err(Error::too_large("the array is larger than memory"));
     }
     let mut all = vec_of(count)?;
     for index in 0..count {
         // SAFETY: within the caller's array; each element may be shorter or longer than ours.
-        let option = unsafe { options.byte_add(index * option_size) };
+        let option = unsafe { options.byte_add(index * options_size) };
         // SAFETY: as above.
-        all.push(unsafe { options_in(option, option_size)? });
+        all.push(unsafe { options_in(option, options_size)? });
     }
     Ok(all)
 }
 
-/// Creates guest memory of regions made by guestmem_region_new(), which may be in other memories
-/// too. Any thread.
+/// Creates guest memory from regions made by guestmem_region_new(), which may belong to other
+/// memories too.
 ///
 /// @param regions  the regions in any order, not overlapping. The memory takes references of its
 ///   own; the caller keeps its own. May be NULL when count is 0.
-/// @param count    number of regions; 0 makes an empty memory.
-/// @param out      the memory, with one reference that goes to guestmem_unref().
-/// @retval GUESTMEM_OK                  *out is the memory.
-/// @retval GUESTMEM_E_BAD_HANDLE        one of the regions is NULL or no live region.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer.
-/// @retval GUESTMEM_E_OVERLAP           two regions share addresses.
-/// @retval GUESTMEM_E_NO_MEMORY         no host memory.
-/// @retval GUESTMEM_E_TOO_LARGE         count is larger than memory.
+/// @param count    number of regions; 0 creates an empty memory.
+/// @param out      the memory, with one reference to release with guestmem_unref().
+/// @retval GUESTMEM_E_BAD_HANDLE  one of the regions is not a valid region.
+/// @retval GUESTMEM_E_OVERLAP     two regions overlap.
+/// @retval GUESTMEM_E_TOO_LARGE   count is larger than memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_from_regions(
     regions: *const *mut guestmem_region,
@@ -155,21 +150,20 @@ pub unsafe extern "C" fn guestmem_from_regions(
     }
 }
 
-/// Takes a further reference to a memory. Any thread.
+/// Takes another reference to a memory.
 ///
-/// @param mem  a memory.
-/// @return The same memory; NULL, with the thread's last error set to GUESTMEM_E_BAD_HANDLE, when
-///   it is NULL or no live memory.
+/// @param mem  the memory.
+/// @return The same memory; NULL if it is not a valid memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_ref(mem: *mut guestmem) -> *mut guestmem {
     // SAFETY: the caller keeps to the manual for its handle.
     unsafe { share_out::<_, GuestMemory>(mem) }
 }
 
-/// Gives a reference to a memory back. The last one unmaps every region that nothing else refers
-/// to; no other call may be using the memory then. Any thread.
+/// Releases a reference to a memory. The last reference unmaps every region that nothing else
+/// refers to; no other call may be using the memory then.
 ///
-/// @param mem  a memory; NULL does nothing.
+/// @param mem  the memory; NULL has no effect.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_unref(mem: *mut guestmem) {
     // SAFETY: the caller keeps to the manual for its handle.

@@ -1,84 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! libguestmem: a guest's memory for C and C++ programs.
+//! libguestmem: guest memory for C and C++ programs.
 //!
-//! For virtual machine monitors, vhost-user back ends, emulators, device plugins and sandbox
-//! runtimes: it maps the regions of a guest's memory, turns guest addresses into host pointers with
-//! every bound checked, moves bytes and values without tearing them, and saves and brings back
-//! what memory holds.
+//! For virtual machine monitors, vhost-user back ends, emulators, device plug-ins and sandbox
+//! runtimes. The library maps the regions of a guest's memory, translates guest addresses to host
+//! pointers with every bound checked, copies bytes and values without tearing them, and saves and
+//! restores the content of memory.
+//!
+//! Contents
 //!
 //! Terms
 //!   guest address  an address as the guest sees it, a uint64_t.
 //!   region         a range of guest addresses with host memory behind it; page-aligned, not empty.
-//!   guest memory   a set of regions that do not overlap. Between them are holes.
-//!   host address   a pointer in this process; each region is one mapping between guard pages.
-//!   slice          host address and length of bytes in one region, laid out as struct iovec.
-//!   backing        what a region's bytes live in: a memfd of the library, a file, memory of yours.
+//!   memory         the regions of one guest, struct guestmem. They do not overlap. Between them are
+//!                  holes.
+//!   host address   a pointer in this process. Each region is one contiguous mapping.
+//!   slice          host address and length of bytes within one region, laid out as struct iovec.
+//!   backing        what holds a region's bytes: a memfd of the library, a file, or caller's memory.
+//!   adjacent       regions are adjacent when one ends where the next begins.
+//!   len, size      in parameter names, len is a number of bytes of host memory, size one of guest
+//!                  memory. NAME_size is sizeof *NAME.
 //!
-//! Calling convention
-//!   A call that can fail returns int: GUESTMEM_OK (0) or a negative GUESTMEM_E_*. Results come
-//!   through out pointers, which are required unless their description says "may be NULL". After a
-//!   failure every pointer, number, bool and single slice output is NULL or 0, a file descriptor
-//!   output is -1; data buffers, slice arrays and info structs are left as they were. Of several
-//!   things wrong the first in this order is reported: handle, pointers, flags and enums, address,
-//!   range, alignment, read-only. guestmem_last_error_message() says it in words. errno is left as
-//!   it was, nothing is printed, no signal is raised and no handler installed.
-//!   A struct travels as pointer and size: pass sizeof. A shorter (older) struct is padded with
-//!   zeros; what a longer (newer) one has beyond the library's must be zero, and is zeroed where
-//!   the library fills it. All-zero options are always a sensible default. Unknown flag bits and
-//!   enum values are refused.
-//!
-//! Ownership
-//!   guestmem_new(), guestmem_new_with_options(), guestmem_from_regions() and guestmem_ref() give
-//!   a reference that guestmem_unref() takes; guestmem_region_new() and guestmem_region_ref() one
-//!   that guestmem_region_unref() takes. Text that a call allocates goes to guestmem_free().
-//!   File descriptors that you pass in stay yours, those that you get are borrowed: valid while
-//!   their region lives, not to be closed. All descriptors are close-on-exec. Those that
-//!   guestmem_prepare() or the first look at page tables opens stay open as long as the process.
-//!
-//! Misuse
-//!   A handle whose last reference is gone, one of the other kind, NULL, or a pointer to other
-//!   readable memory gives GUESTMEM_E_BAD_HANDLE where a call gives a code. Giving back what such a
-//!   pointer does not have does nothing, nor does one reference more than the program was given,
-//!   also while memories hold the region. The library cannot tell whose reference is given back,
-//!   nor a released handle when 64 more of its kind have been made since, nor one that another
-//!   thread releases meanwhile, nor a copy of a handle's bytes. A pointer that cannot be read faults.
-//!
-//! Threads
-//!   Every function may be called from any thread at any time on the same handle, except the last
-//!   guestmem_unref(). No access waits for another. No thread outlives a call. No call is a
-//!   cancellation point. The functions that you pass in run on the calling thread and must return:
-//!   no exception and no longjmp may leave them.
-//!
-//! Children
-//!   A forked child has the handles. Shared memory (memfds, shared files) it has in common with its
-//!   parent, private and copy-on-write memory to itself, as it was at the fork. What it releases
-//!   stays its parent's. If no other thread was in the library at the fork it may call everything;
-//!   otherwise it may only access, translate, transfer, ask (not guestmem_describe()) and take or
-//!   give back references that are not the last. Of memory under GUESTMEM_POLICY_DONTFORK it may ask,
-//!   and release it, no more: other things may come to lie at its addresses. Locks are not inherited:
-//!   memory under GUESTMEM_POLICY_LOCK_GUEST_MEMORY is locked in the process that asked for it, and
-//!   removing a range of a private file takes the right to lock in the others too.
-//!
-//! Zero length
-//!   Moving 0 bytes succeeds and does nothing when the address is in a region or one past its end.
-//!   What hands out a pointer, and guestmem_remove_range(), refuses 0: GUESTMEM_E_INVALID_SIZE.
-//!
-//! Two levels of access, never mixed
-//!   Region-level calls stay inside the one region that holds the address. DMA-level calls
-//!   (guestmem_dma_*, guestmem_get_slices(), guestmem_translate() and their like, and the fd
-//!   transfers) see memory as the guest's devices do: a range may run on through regions that
-//!   touch. A hole, or for writes a read-only region, anywhere in it fails the whole call before
-//!   anything moves.
-//!
-//! Pointers to write through
-//!   A guest may name its ROM as the buffer that a device is to fill; writing there through a host
-//!   pointer ends the process. Calls that hand out pointers to be read know nothing of that; those
-//!   with "writable" in their name, and guestmem_translate_for() with GUESTMEM_ACCESS_WRITE, refuse
-//!   read-only regions with GUESTMEM_E_READ_ONLY.
-//!
-//! Guest memory changes under the reader: each value is fetched once, and an aligned access of 1, 2,
-//! 4 or 8 bytes is never torn, in bulk copies either. Host pointers that you keep are yours to
-//! use with the same care.
+//! The ten calls of a usual monitor
+//!   guestmem_new()                 map RAM; guestmem_new_with_options() for files, huge pages, ROM.
+//!   guestmem_region_info()         give each region to the hypervisor.
+//!   guestmem_write_all()           load the kernel.
+//!   guestmem_load_u16()            read a ring index that the guest publishes.
+//!   guestmem_translate_for()       turn a descriptor chain into iovecs that are safe to access.
+//!   guestmem_dma_read()            copy bytes out of guest memory, as a device does.
+//!   guestmem_dma_write()           copy bytes into guest memory, as a device does.
+//!   guestmem_store_u16()           publish a ring index to the guest.
+//!   guestmem_last_error_message()  say why a call failed.
+//!   guestmem_unref()               release the memory.
+//!   Then, as needed: guestmem_save() and guestmem_load() for images and clones,
+//!   guestmem_remove_range() for a balloon, guestmem_add_region() for hot-plug, and
+//!   guestmem_get_view() where even a function call is too slow.
 //!
 //! Example
 //!   struct guestmem_range ram[] = {{0, 0xa0000}, {0x100000, 0x7f00000}};
@@ -94,15 +49,129 @@
 //!       guestmem_region_info(mem, i, &r, sizeof r);
 //!       add_kvm_slot(vm, i, r.guest_addr, r.size, r.host_addr);
 //!   }
-//!   uint16_t head;                      // a ring in guest memory, its address from the guest
+//!   uint16_t head;                      // of a ring whose address the guest gave
 //!   int code = guestmem_load_u16(mem, ring + 2, GUESTMEM_ACQUIRE, &head);
 //!   if (code == GUESTMEM_OK)
 //!       code = guestmem_dma_read(mem, desc_addr, packet, desc_len);
 //!   if (code != GUESTMEM_OK)            // the guest gave an address that it does not have
 //!       fprintf(stderr, "%s\n", guestmem_strerror(code));
 //!   guestmem_unref(mem);
-// The text above is the manual at the head of guestmem.h, the module comment of each file below
-// the head of its section there.
+//!
+//! The rest of this comment holds for every call.
+//!
+//! Results
+//!   A call that can fail returns int: GUESTMEM_OK (0) or a negative GUESTMEM_E_*. It returns
+//!   results through out pointers, which are required unless their description says "may be NULL".
+//!   On failure, it sets each pointer, number, bool and single-slice output to NULL or 0, and a
+//!   descriptor output to -1. It leaves data buffers, slice arrays and info structs unchanged.
+//!   A call that returns a value instead of a code returns 0, false or NULL on failure.
+//!   guestmem_last_error_message() describes a failure of either kind in words. The inline
+//!   functions of section 7 and their twins do not set it.
+//!   errno does not change, nothing is printed, no signal is raised, and no signal handler is
+//!   installed.
+//!
+//! Errors of every call
+//!   These are listed at a call only where there is more to say:
+//!   GUESTMEM_E_BAD_HANDLE        a handle is NULL or invalid; see "Invalid handles".
+//!   GUESTMEM_E_INVALID_ARGUMENT  a required pointer is NULL, a flag bit or enum value is unknown,
+//!                                a struct size is 0 or impossible, or a reserved field is not 0. A
+//!                                NULL array or buffer is valid when its length is 0.
+//!   GUESTMEM_E_NO_MEMORY         a host allocation failed. Calls of sections 5 to 7 do not
+//!                                allocate.
+//!   GUESTMEM_E_INTERNAL          a bug in the library.
+//!   If several errors apply, the call reports the first of this order: handle, pointers, flags and
+//!   enums, address, range, alignment, read-only.
+//!
+//! Structs
+//!   A struct is passed as pointer and size: pass sizeof. The library treats the missing fields of
+//!   a shorter (older) struct as zeros. Fields of a longer (newer) struct that the library does not
+//!   know must be zero; it zeroes them in structs that it fills. All-zero options are always valid
+//!   and sensible, except where a field such as size must be set.
+//!
+//! Ownership
+//!   Release references from guestmem_new(), guestmem_new_with_options(), guestmem_from_regions(),
+//!   guestmem_load() and guestmem_ref() with guestmem_unref(); those from guestmem_region_new(),
+//!   guestmem_region_ref() and guestmem_remove_region() with guestmem_region_unref(). Free text
+//!   that a call allocated with guestmem_free().
+//!   Descriptors that you pass in stay yours. Descriptors that you receive are borrowed: they are
+//!   valid while their region lives; do not close them. All descriptors are close-on-exec.
+//!
+//! Invalid handles
+//!   A NULL or released handle, a handle of the other kind, or a pointer to any other readable
+//!   memory gives GUESTMEM_E_BAD_HANDLE. Releasing an invalid handle, or more references than the
+//!   program owns, has no effect, even while memories still hold the region.
+//!   The library cannot detect: a reference released by someone other than its owner; a released
+//!   handle after 64 more of its kind were created; a handle that another thread releases during
+//!   the call; a copy of a handle's bytes. A pointer to unreadable memory faults.
+//!
+//! Threads
+//!   Every function may be called from any thread at any time on the same handle, except the last
+//!   guestmem_unref(). No access waits for another. No thread of the library outlives a call. No
+//!   call is a cancellation point. Callbacks run on the calling thread and must return: no
+//!   exception and no longjmp may leave them.
+//!
+//! Fork
+//!   A child process may use its copies of the handles. Parent and child share shared memory
+//!   (memfds, shared files). The child has its own copy of private and copy-on-write memory, as of
+//!   the fork. Releases in a child do not affect the parent.
+//!   If another thread was inside the library during the fork, the child may only access,
+//!   translate, transfer, ask (except guestmem_describe()), take references, and release references
+//!   that are not the last. Otherwise the child may make every call.
+//!   A child must not access memory under GUESTMEM_POLICY_DONTFORK, because other mappings may take
+//!   its addresses. It may only ask about it and release it.
+//!   Locks are not inherited: GUESTMEM_POLICY_LOCK_GUEST_MEMORY is in force in the process that
+//!   asked for it. Elsewhere, removing a range of a private file in such memory still needs the
+//!   right to lock pages.
+//!
+//! Size 0
+//!   Moving 0 bytes succeeds and does nothing if the address is in a region or at the end of one.
+//!   Calls that return a host address or slice, and guestmem_remove_range(), refuse 0 with
+//!   GUESTMEM_E_INVALID_SIZE.
+//!
+//! Region-level and DMA-level
+//!   Region-level calls stay inside the one region that contains the address.
+//!   DMA-level calls see memory as the guest's devices do: a range may continue through adjacent
+//!   regions. A hole anywhere in it, or for writes a read-only region, fails the whole call before
+//!   anything moves. These are guestmem_dma_*(), guestmem_get_slices(), guestmem_translate() and
+//!   their variants, and the transfers between guest memory and file descriptors.
+//!
+//! Read-only regions
+//!   A guest may name its ROM as the buffer that a device is to fill. A write there through a host
+//!   pointer ends the process with SIGSEGV. Calls with "writable" in their name, and
+//!   guestmem_translate_for() with GUESTMEM_ACCESS_WRITE, refuse read-only regions with
+//!   GUESTMEM_E_READ_ONLY. Other calls that return pointers do not.
+//!
+//! Concurrent changes by the guest
+//!   The guest may change its memory at any time. The library reads each value once. An aligned
+//!   access of 1, 2, 4 or 8 bytes is never torn, in bulk copies either. Use host pointers with the
+//!   same care.
+//!
+//! Changing the mappings of a region yourself
+//!   mprotect(2)  Later accesses obey it. An access that it forbids raises SIGSEGV, as your own
+//!                would. Where the kernel makes the access (transfers, snapshots, restores), the
+//!                call fails with GUESTMEM_E_IO and EFAULT.
+//!   madvise(2)   MADV_DONTNEED keeps the bytes of a shared region. It turns those of a private
+//!                region into zeros, and those of a copy-on-write region into what the file holds.
+//!                Use guestmem_remove_range() to discard, and GUESTMEM_POLICY_DONTFORK instead of
+//!                MADV_DONTFORK, of which the library would not know. Advice that only changes how
+//!                pages are kept is fine.
+//!   mbind(2)     Applies to pages that are touched later.
+//!   In a copy-on-write region, guestmem_remove_range() and restores replace pages: what
+//!   mprotect(2) and mbind(2) set there is lost, policies of guestmem_set_memory_policy() are kept.
+//!   Never unmap, move or map over a region while it lives.
+//!
+//! Descriptors and mappings that a memory takes
+//!   Descriptors: one for all regions of guestmem_new() and guestmem_new_with_options() that have
+//!   no backing of their own, and one for each size of huge pages among them; one for each region
+//!   with GUESTMEM_REGION_FD, and for each of guestmem_region_new() with shared memory of the
+//!   library; one for a mapped image. GUESTMEM_REGION_PRIVATE and GUESTMEM_REGION_HOST alone take
+//!   none. Up to four more stay open for the whole process after guestmem_prepare(), one after the
+//!   first snapshot, restore or save.
+//!   Mappings (see vm.max_map_count): three for each region, two of which are guard pages; none for
+//!   GUESTMEM_REGION_HOST; one for the process. Mapped images (GUESTMEM_LOAD_MAP) and removed
+//!   ranges of copy-on-write regions take more; see there.
+// The text above is the first comment of guestmem.h, with the list of sections after "Contents". The
+// module comment of each file below is the head of its section there.
 
 // The manual pages say under which rules a C program may call, and their brackets are C's.
 #![allow(clippy::missing_safety_doc, non_camel_case_types, rustdoc::broken_intra_doc_links)]
@@ -117,6 +186,7 @@ pub mod policy;
 pub mod query;
 pub mod region;
 pub mod slice;
+pub mod slice_struct;
 pub mod snapshot;
 pub mod status;
 pub mod transfer;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! 4 Asking about it
+//! 4 Asking about memory
 
 use crate::error;
 use crate::error::Result;
@@ -14,56 +14,56 @@ use crate::memory::region::MemoryRegion;
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr::null_mut;
 
-/// Gives the end of the highest region. Any thread.
+/// Returns the end of the highest region.
 ///
-/// @param mem  a memory.
-/// @return The first guest address past it; 0 for an empty memory and for a bad handle.
+/// @param mem  the memory.
+/// @return The first guest address past it; 0 if the memory is empty.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_end_addr(mem: *const guestmem) -> u64 {
     // SAFETY: the caller keeps to the manual for its handle.
     unsafe { ask(mem, 0, |mem| Ok(mem.end_addr())) }
 }
 
-/// Gives the size of all regions together. Any thread.
+/// Returns the total size of all regions.
 ///
-/// @param mem  a memory.
-/// @return Bytes; 0 for an empty memory and for a bad handle.
+/// @param mem  the memory.
+/// @return Size in bytes; 0 if the memory is empty.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_memory_size(mem: *const guestmem) -> u64 {
     // SAFETY: the caller keeps to the manual for its handle.
     unsafe { ask(mem, 0, |mem| Ok(mem.size())) }
 }
 
-/// Gives the number of regions. Any thread.
+/// Returns the number of regions.
 ///
-/// @param mem  a memory.
-/// @return The number; 0 for a bad handle.
+/// @param mem  the memory.
+/// @return The number of regions.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_num_regions(mem: *const guestmem) -> usize {
     // SAFETY: the caller keeps to the manual for its handle.
     unsafe { ask(mem, 0, |mem| Ok(mem.num_regions())) }
 }
 
-/// What a region is. Enough to give it to a hypervisor or to another process.
+/// What a region is: enough to give it to a hypervisor or to another process.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct guestmem_region_info {
     /// First guest address.
     pub guest_addr: u64,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Host address of the first byte; valid while the region lives. Not to be written through where
+    /// Host address of the first byte, valid while the region lives. Do not write through it if
     /// flags has GUESTMEM_REGION_READ_ONLY.
     pub host_addr: *mut c_void,
-    /// GUESTMEM_REGION_* flags as it was made.
+    /// GUESTMEM_REGION_* flags that the region was created with.
     pub flags: u64,
-    /// Where the region starts in the file behind it.
+    /// Offset of the region in its file; 0 if there is none.
     pub fd_offset: u64,
-    /// The file behind it, borrowed: valid while the region lives. -1 if there is none.
+    /// The file behind the region, or -1. Borrowed: valid while the region lives.
     pub fd: i32,
     /// GUESTMEM_PURPOSE_*.
     pub purpose: u32,
-    /// Size of its pages in bytes; for memory of the caller without a file the system's.
+    /// Size of its pages in bytes. For caller's memory without a file, the system's page size.
     pub page_size: u64,
 }
 
@@ -84,16 +84,13 @@ fn info_of(region: &MemoryRegion) -> guestmem_region_info {
     }
 }
 
-/// Describes a region. Any thread.
+/// Describes a region.
 ///
-/// @param mem        a memory.
-/// @param index      which region, in ascending order of guest addresses from 0 on.
-/// @param info       where to put the description; left as it is on failure.
-/// @param info_size  sizeof *info, in bytes.
-/// @retval GUESTMEM_OK                  the description is in *info.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  info is NULL or info_size 0.
-/// @retval GUESTMEM_E_NOT_FOUND         there are not that many regions.
+/// @param mem        the memory.
+/// @param index      index of the region, in ascending order of guest addresses, from 0.
+/// @param info       receives the description.
+/// @param info_size  sizeof *info.
+/// @retval GUESTMEM_E_NOT_FOUND  the memory has no region with that index.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_region_info(
     mem: *const guestmem,
@@ -112,17 +109,14 @@ pub unsafe extern "C" fn guestmem_region_info(
     }
 }
 
-/// Finds the region that holds an address. Any thread.
+/// Finds the region that contains an address.
 ///
-/// @param mem        a memory.
+/// @param mem        the memory.
 /// @param addr       guest address.
-/// @param info       where to put the region's description; left as it is on failure. May be NULL.
-/// @param info_size  sizeof *info, in bytes; does not matter when info is NULL.
-/// @param offset     the distance in bytes of addr from the region's start. May be NULL.
-/// @retval GUESTMEM_OK                  the outputs are set.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  info with info_size 0.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
+/// @param info       receives the region's description. May be NULL.
+/// @param info_size  sizeof *info; ignored if info is NULL.
+/// @param offset     receives the distance in bytes of addr from the region's start. May be NULL.
+/// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_find_region(
     mem: *const guestmem,
@@ -149,23 +143,23 @@ pub unsafe extern "C" fn guestmem_find_region(
     }
 }
 
-/// Tells whether an address is in a region. Any thread.
+/// Tells whether an address is in a region.
 ///
-/// @param mem   a memory.
+/// @param mem   the memory.
 /// @param addr  guest address.
-/// @return True if it is; false also for a bad handle.
+/// @return True if it is.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_address_in_range(mem: *const guestmem, addr: u64) -> bool {
     // SAFETY: the caller keeps to the manual for its handle.
     unsafe { ask(mem, false, |mem| Ok(mem.table().index_of(addr).is_some())) }
 }
 
-/// Tells whether start <= a < end holds for the address a of any region's byte. Any thread.
+/// Tells whether any byte of any region lies in the range from start to end - 1.
 ///
-/// @param mem    a memory.
+/// @param mem    the memory.
 /// @param start  first guest address of the range.
-/// @param end    first guest address past it.
-/// @return True if so; false when start >= end, and for a bad handle.
+/// @param end    first guest address past the range.
+/// @return True if so; false if start >= end.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_range_overlap(
     mem: *const guestmem,
@@ -176,18 +170,15 @@ pub unsafe extern "C" fn guestmem_range_overlap(
     unsafe { ask(mem, false, |mem| Ok(mem.table().overlaps(start, end))) }
 }
 
-/// Adds to an address, if the sum lies in a region. addr itself, and what lies between, need not;
-/// see guestmem_is_valid_range() for that. Any thread.
+/// Adds an offset to an address. The sum must lie in a region; addr and the bytes between need not.
+/// Use guestmem_is_valid_range() to check those.
 ///
-/// @param mem     a memory.
+/// @param mem     the memory.
 /// @param addr    guest address.
 /// @param offset  bytes to add.
 /// @param out     addr + offset.
-/// @retval GUESTMEM_OK                  *out is the sum.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
-/// @retval GUESTMEM_E_INVALID_RANGE     the sum wraps at 2^64.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   the sum is in no region.
+/// @retval GUESTMEM_E_INVALID_RANGE    the sum wraps at 2^64.
+/// @retval GUESTMEM_E_INVALID_ADDRESS  the sum is in no region.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_checked_offset(
     mem: *const guestmem,
@@ -207,32 +198,29 @@ pub unsafe extern "C" fn guestmem_checked_offset(
     }
 }
 
-/// Tells whether a range lies within ONE region. Any thread.
+/// Tells whether a range lies within ONE region.
 ///
-/// @param mem     a memory.
-/// @param start   first guest address.
-/// @param length  bytes.
-/// @return True if so; false when length is 0 or the range wraps, and for a bad handle.
+/// @param mem    the memory.
+/// @param start  first guest address.
+/// @param size   size in bytes.
+/// @return True if so; false if size is 0 or the range wraps.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_is_valid_range(
     mem: *const guestmem,
     start: u64,
-    length: u64,
+    size: u64,
 ) -> bool {
     // SAFETY: the caller keeps to the manual for its handle.
-    unsafe { ask(mem, false, |mem| Ok(mem.table().readable(start, length).is_ok())) }
+    unsafe { ask(mem, false, |mem| Ok(mem.table().readable(start, size).is_ok())) }
 }
 
-/// Describes a memory in one JSON object: its size and end, the policies in force, and each region
-/// with its backing and, where /proc tells them, resident bytes. For people and logs; keys may be
-/// added. Any thread.
+/// Describes a memory as one JSON object: its size and end, the policies in force, and each region
+/// with its backing and, where /proc tells, its resident bytes. For people and logs; keys may be
+/// added.
 ///
-/// @param mem   a memory.
-/// @param json  the text, which goes to guestmem_free().
-/// @retval GUESTMEM_OK                  *json is the text.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  json is NULL.
-/// @retval GUESTMEM_E_NO_MEMORY         no host memory for the text.
+/// @param mem   the memory.
+/// @param json  the text, to be freed with guestmem_free().
+/// @retval GUESTMEM_E_NO_MEMORY  a host allocation failed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_describe(mem: *const guestmem, json: *mut *mut c_char) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers.
@@ -247,9 +235,9 @@ pub unsafe extern "C" fn guestmem_describe(mem: *const guestmem, json: *mut *mut
     }
 }
 
-/// Frees what the library allocated for the caller. Any thread.
+/// Frees text that the library allocated for the caller.
 ///
-/// @param ptr  text from the library; NULL does nothing.
+/// @param ptr  the text; NULL has no effect.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_free(ptr: *mut c_void) {
     let saved = error::errno();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! 3 Creating regions
+//! 3 Creating: regions
 //!
-//! A region is reference-counted by itself and may be in several memories at once.
+//! A region is reference-counted on its own and may belong to several memories at once.
 
 use crate::address::fits;
 use crate::error::{About, Error, Result};
@@ -25,54 +25,57 @@ pub const GUESTMEM_PURPOSE_PROTECTED_FIRMWARE: u32 = 3;
 /// Bounce buffers of a protected guest.
 pub const GUESTMEM_PURPOSE_STATIC_SWIOTLB: u32 = 4;
 
-/// Back the region with fd at fd_offset: a regular file, memfd or POSIX shared memory, mapped
+/// Back the region with a regular file, memfd or POSIX shared memory: fd at fd_offset, mapped
 /// shared.
 pub const GUESTMEM_REGION_FD: u64 = 0x01;
-/// Use the memory that the caller mapped at host_addr and will unmap itself, after the region's
-/// last reference is gone. With GUESTMEM_REGION_FD, fd and fd_offset tell which file it maps; with
-/// GUESTMEM_REGION_PRIVATE, that it maps it copy-on-write.
+/// Use memory that the caller mapped at host_addr. The caller unmaps it after the region's last
+/// reference is gone. With GUESTMEM_REGION_FD, fd and fd_offset name the file mapped there. With
+/// GUESTMEM_REGION_PRIVATE, the mapping is copy-on-write.
 pub const GUESTMEM_REGION_HOST: u64 = 0x02;
-/// Never written through this library, which maps it for reading only.
+/// Writes through this library fail with GUESTMEM_E_READ_ONLY. The library maps the region for
+/// reading only.
 pub const GUESTMEM_REGION_READ_ONLY: u64 = 0x04;
-/// With GUESTMEM_REGION_FD: map the file copy-on-write; of one of huge pages, as many more are reserved
-/// as the region has, unless it is read-only. Alone: private memory without a file.
+/// With GUESTMEM_REGION_FD: map the file copy-on-write. If the file has huge pages, as many more
+/// are reserved as the region has, unless the region is read-only. Alone: private memory without a
+/// file.
 pub const GUESTMEM_REGION_PRIVATE: u64 = 0x08;
-/// Huge pages of hugetlbfs, reserved at creation so that no access can fail for want of one. Where the
-/// process's cgroup may limit their number they are taken then, as with GUESTMEM_REGION_POPULATE. Pages of
-/// files that come with GUESTMEM_REGION_FD are the file's affair: their mapping reserves, and takes none.
+/// Use huge pages of hugetlbfs, reserved at creation, so that no access can fail for lack of one.
+/// Where a cgroup may limit the number of huge pages, they are allocated at creation, as with
+/// GUESTMEM_REGION_POPULATE. Huge pages of a file passed with GUESTMEM_REGION_FD belong to the
+/// file: mapping it reserves pages but allocates none.
 pub const GUESTMEM_REGION_HUGETLB: u64 = 0x10;
-/// Fault everything in now, on several threads; where that fails so does the creation.
+/// Fault in all pages at creation, on several threads. If that fails, creation fails.
 pub const GUESTMEM_REGION_POPULATE: u64 = 0x20;
 
 const ALL_FLAGS: u64 = 0x3f;
 
-/// How a region is to be made. All zero but guest_addr and size is a region of RAM in the
-/// library's own shared memory.
+/// How to create a region. With only guest_addr and size set, it is RAM in shared memory of the
+/// library.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct guestmem_region_options {
     /// First guest address, a multiple of the page size.
     pub guest_addr: u64,
-    /// Bytes, a multiple of the page size, not 0.
+    /// Size in bytes, a multiple of the page size, not 0.
     pub size: u64,
-    /// Alignment of the host address, a power of two. 0: for regions of at least 2 MiB host and
-    /// guest address agree modulo 2 MiB (with huge pages modulo their size), so that hypervisor
+    /// Alignment of the host address, a power of two. 0: in regions of at least 2 MiB, host and
+    /// guest addresses agree modulo 2 MiB (with huge pages: modulo their size), so that hypervisor
     /// and kernel can use huge mappings.
     pub align: u64,
     /// GUESTMEM_REGION_* flags.
     pub flags: u64,
-    /// With GUESTMEM_REGION_FD: where in the file the region starts, a multiple of the page size.
+    /// With GUESTMEM_REGION_FD: offset of the region in the file, a multiple of the page size.
     pub fd_offset: u64,
     /// With GUESTMEM_REGION_HOST: the memory to use, page-aligned.
     pub host_addr: *mut c_void,
-    /// With GUESTMEM_REGION_FD: the file, which is duplicated; the caller's stays the caller's.
+    /// With GUESTMEM_REGION_FD: the file. The library duplicates it; the caller keeps its own.
     pub fd: i32,
-    /// GUESTMEM_PURPOSE_*: what the guest is told about it. Only passed on.
+    /// GUESTMEM_PURPOSE_*: what the guest is told about the region. The library only passes it on.
     pub purpose: u32,
-    /// With GUESTMEM_REGION_HUGETLB: size of a page as a power of two, 21 or 30; 0: the system's
-    /// default.
+    /// With GUESTMEM_REGION_HUGETLB: log2 of the page size, 21 or 30 (aarch64: also 16, 25, 29 or
+    /// 34); 0: the system's default.
     pub hugetlb_log2: u32,
-    /// 0.
+    /// Must be 0.
     pub reserved: u32,
 }
 
@@ -184,34 +187,34 @@ pub struct guestmem_region {
     _opaque: [u8; 0],
 }
 
-/// Makes a region by itself, to be put into memories with guestmem_from_regions(). One without a
-/// backing of its own gets a memfd named "guestmem", sealed against shrinking, growing and further
-/// sealing. The mapping lies between inaccessible guard pages, is left out of core dumps
-/// (MADV_DONTDUMP) and reads as zeros until written, unless it is a file's or the caller's. Any
-/// thread.
+/// Creates a region on its own, for guestmem_from_regions() or guestmem_add_region(). A region
+/// without a backing of its own gets a memfd named "guestmem", sealed against shrinking, growing
+/// and further sealing. The mapping lies between inaccessible guard pages and is left out of core
+/// dumps (MADV_DONTDUMP); caller's memory is used as it is. Memory reads as zeros until written,
+/// unless it is a file's or the caller's.
 ///
-/// @param options      how to make it.
-/// @param option_size  sizeof *options, in bytes.
-/// @param out          the region, with one reference that goes to guestmem_region_unref().
-/// @retval GUESTMEM_OK                  *out is the region.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer, an option_size that cannot be, unknown
-///   flags or purpose, flags that do not go together, host_addr NULL or wrapping, fd_offset beyond
-///   2^63-1, a hugetlb_log2 that no huge page has.
+/// @param options       how to create it.
+/// @param options_size  sizeof *options.
+/// @param out           the region, with one reference to release with guestmem_region_unref().
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  also: purpose is unknown, flags contradict each other,
+///   host_addr is NULL or its end wraps, fd_offset is beyond 2^63-1, no huge page has the size
+///   hugetlb_log2.
 /// @retval GUESTMEM_E_INVALID_SIZE      size is 0.
-/// @retval GUESTMEM_E_TOO_LARGE         the region would end at or past 2^64, be longer than a file
-///   can or may be, or need a descriptor more than the process may have.
+/// @retval GUESTMEM_E_TOO_LARGE         the region would end at or past 2^64, is larger than a file
+///   can or may be, or needs one more descriptor than the process may have.
 /// @retval GUESTMEM_E_NOT_ALIGNED       address, size or fd_offset is not a multiple of the page
-///   size, align is not a power of two, or host_addr not a multiple of it.
+///   size, align is not a power of two, or host_addr is not a multiple of align.
 /// @retval GUESTMEM_E_BACKING           fd is closed, not a regular file or memfd, write-only, too
-///   short, or cannot be mapped like this.
-/// @retval GUESTMEM_E_READ_ONLY         fd is open to read only and the region is not.
-/// @retval GUESTMEM_E_NO_MEMORY         no host memory or addresses, or not enough free huge pages.
-/// @retval GUESTMEM_E_UNSUPPORTED       the system has no such huge pages, or cannot populate.
+///   short, or cannot be mapped this way.
+/// @retval GUESTMEM_E_READ_ONLY         fd is open read-only and the region is writable.
+/// @retval GUESTMEM_E_NO_MEMORY         also: not enough host addresses or free huge pages.
+/// @retval GUESTMEM_E_UNSUPPORTED       the system has no such huge pages, or cannot populate the
+///   mapping.
 /// @retval GUESTMEM_E_OS                a system call failed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_region_new(
     options: *const guestmem_region_options,
-    option_size: usize,
+    options_size: usize,
     out: *mut *mut guestmem_region,
 ) -> c_int {
     print_no_panics();
@@ -222,7 +225,7 @@ pub unsafe extern "C" fn guestmem_region_new(
         call_about(&about, || {
             required(options)?;
             required(out)?;
-            let options = options_in(options, option_size)?;
+            let options = options_in(options, options_size)?;
             about.set(options.about());
             out.write(MemoryRegion::new(&options)?.into_raw().cast());
             Ok(())
@@ -230,20 +233,19 @@ pub unsafe extern "C" fn guestmem_region_new(
     }
 }
 
-/// Takes a further reference to a region. Any thread.
+/// Takes another reference to a region.
 ///
-/// @param region  a region.
-/// @return The same region; NULL, with the thread's last error set to GUESTMEM_E_BAD_HANDLE, when
-///   it is NULL or no live region.
+/// @param region  the region.
+/// @return The same region; NULL if it is not a valid region.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_region_ref(region: *mut guestmem_region) -> *mut guestmem_region {
     // SAFETY: the caller keeps to the manual for its handle.
     unsafe { share_out::<_, MemoryRegion>(region) }
 }
 
-/// Gives a reference to a region back. The last one, in memories too, unmaps it. Any thread.
+/// Releases a reference to a region. The last reference, including those of memories, unmaps it.
 ///
-/// @param region  a region; NULL does nothing.
+/// @param region  the region; NULL has no effect.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_region_unref(region: *mut guestmem_region) {
     // SAFETY: the caller keeps to the manual for its handle.

@@ -1,44 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! 6 Slices
+//! 6 Access: slices
 //!
-//! What guestmem_get_slice() and its like gave, to work on without the memory's handle. The caller
-//! vouches that the slice is live: that the memory it came from still lives, and that slices of
-//! read-only regions are only read. What is written comes from guestmem_get_slice_writable() and
-//! its like, which give none of those.
+//! These calls work on a slice without a memory handle. The caller guarantees that the slice is
+//! live: that the memory it came from exists, and that slices of read-only regions are only read.
+//! Slices from guestmem_get_slice_writable(), guestmem_get_slices_writable() and, for
+//! GUESTMEM_ACCESS_WRITE, guestmem_translate_for() are never read-only.
 
 use crate::access::volatile;
 use crate::access::volatile::VolatileSlice;
 use crate::error::Result;
+pub use crate::ffi::slice_struct::guestmem_slice;
 use crate::ffi::{call_in_memory, required, required_buffer, set};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
-/// Host address and length of guest bytes, laid out as struct iovec: arrays of it go to readv(2)
-/// and writev(2).
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct guestmem_slice {
-    /// The first byte.
-    pub addr: *mut c_void,
-    /// Bytes.
-    pub len: usize,
-}
-
 impl guestmem_slice {
-    pub(super) fn of(slice: VolatileSlice) -> Self {
-        guestmem_slice { addr: slice.addr().cast(), len: slice.len() }
-    }
-
-    /// Its bytes; none where there is no address, as after a failure.
-    ///
-    /// # Safety
-    /// The slice is live.
-    pub(super) unsafe fn bytes(self) -> VolatileSlice {
-        let len = if self.addr.is_null() { 0 } else { self.len };
-        // SAFETY: live by contract.
-        unsafe { VolatileSlice::new(self.addr.cast(), len) }
-    }
-
     /// As [`Self::bytes`]; an empty slice may have any address.
     ///
     /// # Safety
@@ -78,20 +54,19 @@ unsafe extern "C" fn whole_way(
     })
 }
 
-/// Gives a part of a slice. Any thread.
+/// Returns a part of a slice.
 ///
 /// @param s       a live slice.
-/// @param offset  bytes from its start.
-/// @param count   bytes of the part; 0 is fine.
+/// @param offset  start of the part, in bytes from the slice's start.
+/// @param len     length of the part in bytes, may be 0.
 /// @param out     the part.
-/// @retval GUESTMEM_OK                  *out is the part.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL, or s has a length but no address.
-/// @retval GUESTMEM_E_INVALID_RANGE     offset + count is past the slice's end, or wraps.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  also: s has a length but no address.
+/// @retval GUESTMEM_E_INVALID_RANGE     offset + len is past the slice's end, or wraps.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_slice_sub(
     s: guestmem_slice,
     offset: usize,
-    count: usize,
+    len: usize,
     out: *mut guestmem_slice,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers.
@@ -99,20 +74,19 @@ pub unsafe extern "C" fn guestmem_slice_sub(
         set(out, guestmem_slice { addr: null_mut(), len: 0 });
         call_in_memory(None, move || {
             required(out)?;
-            out.write(guestmem_slice::of(s.checked()?.sub(offset, count)?));
+            out.write(guestmem_slice::of(s.checked()?.sub(offset, len)?));
             Ok(())
         })
     }
 }
 
-/// Reads from a slice: all or nothing. Any thread.
+/// Reads all len bytes from a slice, or nothing.
 ///
 /// @param s       a live slice.
-/// @param offset  bytes from its start.
-/// @param buf     where to put the bytes. May be NULL when len is 0.
+/// @param offset  start, in bytes from the slice's start.
+/// @param buf     receives the bytes. May be NULL when len is 0.
 /// @param len     bytes to read.
-/// @retval GUESTMEM_OK                  the bytes are in buf.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  buf is NULL, or s has a length but no address.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  also: s has a length but no address.
 /// @retval GUESTMEM_E_INVALID_RANGE     offset + len is past the slice's end, or wraps.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_slice_read(
@@ -132,14 +106,13 @@ pub unsafe extern "C" fn guestmem_slice_read(
     }
 }
 
-/// Writes to a slice: all or nothing. Any thread.
+/// Writes all len bytes to a slice, or nothing.
 ///
-/// @param s       a live slice to write, as guestmem_get_slice_writable() gives it.
-/// @param offset  bytes from its start.
+/// @param s       a live, writable slice.
+/// @param offset  start, in bytes from the slice's start.
 /// @param buf     the bytes. May be NULL when len is 0.
 /// @param len     bytes to write.
-/// @retval GUESTMEM_OK                  the bytes are in the slice.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  buf is NULL, or s has a length but no address.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  also: s has a length but no address.
 /// @retval GUESTMEM_E_INVALID_RANGE     offset + len is past the slice's end, or wraps.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_slice_write(
@@ -161,21 +134,21 @@ pub unsafe extern "C" fn guestmem_slice_write(
     }
 }
 
-/// Fills a slice. Any thread.
+/// Sets every byte of a slice to one value.
 ///
-/// @param s     a live slice to write, as guestmem_get_slice_writable() gives it.
-/// @param byte  what each of its bytes is to be.
+/// @param s     a live, writable slice.
+/// @param byte  the value.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_slice_fill(s: guestmem_slice, byte: u8) {
     // SAFETY: the caller keeps to the manual for its slice.
     unsafe { s.bytes() }.fill(byte);
 }
 
-/// Copies from one slice to another, as many bytes as the shorter has. Overlap as memmove(3). Any
-/// thread.
+/// Copies from one slice to another, up to the length of the shorter one. They may overlap, as in
+/// memmove(3).
 ///
-/// @param dst  a live slice to write, as guestmem_get_slice_writable() gives it.
-/// @param src  a live slice to read.
+/// @param dst  a live, writable slice.
+/// @param src  a live slice.
 /// @return Bytes copied.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_slice_copy(dst: guestmem_slice, src: guestmem_slice) -> usize {
@@ -183,10 +156,10 @@ pub unsafe extern "C" fn guestmem_slice_copy(dst: guestmem_slice, src: guestmem_
     unsafe { src.bytes().copy_to(dst.bytes()) }
 }
 
-/// Tells whether a slice holds only zeros. Any thread.
+/// Tells whether a slice holds only zeros.
 ///
 /// @param s  a live slice.
-/// @return True if so, also for an empty one.
+/// @return True if so, also if the slice is empty.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_slice_is_zero(s: guestmem_slice) -> bool {
     // SAFETY: the caller keeps to the manual for its slice.

@@ -1,25 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! 10 Snapshot and restore
 //!
-//! A snapshot is data and metadata. The data are the bytes of memory that may be anything but
-//! zeros, so it costs what was touched, not what was configured: one range after the other (packed
-//! layout, for files, pipes, sockets and callbacks), or each at its place in a raw image of all
-//! regions with holes between (sparse layout, for files). The metadata is one JSON object: the
-//! regions, the ranges, and a CRC-32C for each MiB of them:
+//! A snapshot is data and metadata. The data are the pages of memory that may hold anything but
+//! zeros, so a snapshot costs what was touched, not what was configured. In the packed layout (for
+//! files, pipes, sockets and callbacks) the data ranges follow one another. The sparse layout (for
+//! files) is a raw image of all regions, with holes between the data.
+//!
+//! The metadata is one JSON object with the regions, the data ranges, and a CRC-32C for each MiB of
+//! data:
 //!   {"format":"guestmem","version":1,"layout":"packed","compressed":false,"page_size":4096,
 //!   "data_size":N,"checksum":"crc32c","chunk_size":1048576,"regions":[{"guest_base":0,"size":65536,
 //!   "file_offset":0,"data_ranges":[{"start":61440,"end":65536,"crc":[3735928559]}]}]}
-//! Ranges are offsets in their region; file_offset is where the region's first data byte (packed)
-//! or first byte (sparse) lies; what no range covers is zeros. Keys may be added to it: unknown ones
-//! are ignored. docs/image-format.md has it in full.
+//! Ranges are offsets in their region. file_offset is the offset in the data of the region's first
+//! data byte (packed) or first byte (sparse). Bytes in no range are zeros. Later versions may add
+//! keys; unknown keys are ignored. docs/image-format.md describes the format in full.
 //!
-//! Stop vCPUs and devices for the length of these calls: what changes under a snapshot is damaged
-//! in it, and found so by its checksums. They block as read(2) and write(2) do, raise no signal,
-//! and call back on the calling thread. They need /proc. Their threads end before they return.
-//!
-//! Several snapshots of a region may be under way side by side, but a restore into it only alone: what
-//! comes second gets GUESTMEM_E_BUSY, also from a callback of the first, and in whatever memory the
-//! region is. A forked child knows of its own alone.
+//! For all calls of this section and of section 12 that take a memory: - Stop vCPUs and devices
+//! during the call. Memory that changes during a snapshot is damaged in it,
+//!   which its checksums reveal.
+//! - The calls block as read(2) and write(2) do, raise no signal, and need /proc. Their threads end
+//!   before they return.
+//! - Several snapshots of a region may run at the same time, but a restore into a region must run
+//!   alone. The later call fails with GUESTMEM_E_BUSY, also when a callback of the first makes it,
+//!   and also through another memory with the same region. A forked child knows only its own calls.
+//! - GUESTMEM_E_NO_MEMORY: a host allocation failed. GUESTMEM_E_TOO_LARGE: a limit of the process
+//!   was reached. GUESTMEM_E_OS: a system call failed.
+//! - After GUESTMEM_E_IO, os_errno is EFAULT at a page of memory that cannot be read or written.
 
 use crate::access::volatile::copy_from_guest;
 use crate::error::{Error, Result};
@@ -35,43 +41,44 @@ use std::ptr::null_mut;
 
 /// Takes len bytes of data.
 ///
-/// @param user  as given to the call.
+/// @param user  passed on from the call.
 /// @param buf   the bytes; valid until the function returns.
-/// @param len   how many, not 0.
-/// @return How many were taken, at least one; or a negative errno, which fails the call with
+/// @param len   number of bytes, not 0.
+/// @return Number of bytes taken, at least 1; or a negative errno, which fails the call with
 ///   GUESTMEM_E_IO.
 pub type guestmem_write_fn =
     Option<unsafe extern "C" fn(user: *mut c_void, buf: *const c_void, len: usize) -> i64>;
 
-/// Gives up to len bytes of data.
+/// Supplies up to len bytes of data.
 ///
-/// @param user  as given to the call.
-/// @param buf   where they go; valid until the function returns.
-/// @param len   room in it, not 0.
-/// @return How many were given, 0 at the end; or a negative errno, which fails the call with
+/// @param user  passed on from the call.
+/// @param buf   receives the bytes; valid until the function returns.
+/// @param len   size of buf in bytes, not 0.
+/// @return Number of bytes supplied, 0 at the end; or a negative errno, which fails the call with
 ///   GUESTMEM_E_IO.
 pub type guestmem_read_fn =
     Option<unsafe extern "C" fn(user: *mut c_void, buf: *mut c_void, len: usize) -> i64>;
 
-/// Is told how far a call has come: at least every 64 MiB, done never falling, and once with done
-/// equal to total.
+/// Reports the progress of a call: at least every 64 MiB, and once with done equal to total. done
+/// never decreases.
 ///
-/// @param user   as given in the options.
-/// @param done   bytes of data that are done.
+/// @param user   progress_user of the options.
+/// @param done   bytes of data processed.
 /// @param total  bytes of data in all.
-/// @return 0 to go on; anything else fails the call with GUESTMEM_E_CANCELLED.
+/// @return 0 to continue; anything else fails the call with GUESTMEM_E_CANCELLED.
 pub type guestmem_progress_fn =
     Option<unsafe extern "C" fn(user: *mut c_void, done: u64, total: u64) -> c_int>;
 
-/// Without checksums: damage of the data goes unnoticed.
+/// Write no checksums. Damage of the data then goes unnoticed.
 pub const GUESTMEM_SNAPSHOT_NO_CHECKSUM: u64 = 1;
-/// Leave out pages too that are allocated but hold only zeros. Takes reading all data once more.
+/// Also leave out pages that are allocated but hold only zeros. Reads all data once more.
 pub const GUESTMEM_SNAPSHOT_SKIP_ZERO_PAGES: u64 = 2;
-/// Have the data on its disk when the call returns (fdatasync).
+/// Call fdatasync(2), so that the data is on disk when the call returns.
 pub const GUESTMEM_SNAPSHOT_SYNC: u64 = 4;
-/// Write past the page cache (O_DIRECT), to a file that can do it and from a position that is a
-/// multiple of the page size; GUESTMEM_E_UNSUPPORTED elsewhere. Short pieces of a sparse file or an
-/// image go through it, are waited for, and leave it again: each by itself would take longer.
+/// Bypass the page cache (O_DIRECT). The file must support it, and the start position must be a
+/// multiple of the page size; otherwise GUESTMEM_E_UNSUPPORTED. Short pieces of a sparse file or an
+/// image pass through the page cache all the same, because each would take longer by itself; the
+/// call waits for them and drops them from the cache.
 pub const GUESTMEM_SNAPSHOT_DIRECT: u64 = 8;
 
 /// Data ranges one after the other: for files, pipes, sockets and callbacks.
@@ -79,18 +86,19 @@ pub const GUESTMEM_LAYOUT_PACKED: u32 = 0;
 /// A raw image of all regions, one after the other, with holes: for files.
 pub const GUESTMEM_LAYOUT_SPARSE: u32 = 1;
 
-/// The stream goes on behind the data (with device state, say): stop there and look for no more.
+/// The stream continues after the data, for example with device state: stop at the end of the data
+/// and do not check what follows.
 pub const GUESTMEM_RESTORE_MORE_FOLLOWS: u64 = 1;
 
-/// How a snapshot is to be taken. All zero: packed, with checksums.
+/// How to take a snapshot. All zero: packed, with checksums.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct guestmem_snapshot_options {
-    /// GUESTMEM_SNAPSHOT_*.
+    /// GUESTMEM_SNAPSHOT_* flags.
     pub flags: u64,
     /// GUESTMEM_LAYOUT_*.
     pub layout: u32,
-    /// The most threads to use, the calling one among them; 0: as many as help.
+    /// Most threads to use, including the calling one; 0: as many as help.
     pub threads: u32,
     /// May be NULL.
     pub progress: guestmem_progress_fn,
@@ -101,17 +109,17 @@ pub struct guestmem_snapshot_options {
 // SAFETY: integers, a pointer and an optional function pointer.
 unsafe impl Plain for guestmem_snapshot_options {}
 
-/// How a snapshot is to be brought back. All zero: nothing may follow the data.
+/// How to restore a snapshot. All zero: nothing may follow the data.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct guestmem_restore_options {
-    /// GUESTMEM_RESTORE_*.
+    /// GUESTMEM_RESTORE_* flags.
     pub flags: u64,
-    /// The most threads to use, the calling one among them; 0: as many as help.
+    /// Most threads to use, including the calling one; 0: as many as help.
     pub threads: u32,
-    /// 0.
+    /// Must be 0.
     pub reserved: u32,
-    /// May be NULL. Called from the first write to guest memory on.
+    /// May be NULL. First called when guest memory begins to be written.
     pub progress: guestmem_progress_fn,
     /// Passed to progress.
     pub progress_user: *mut c_void,
@@ -120,35 +128,31 @@ pub struct guestmem_restore_options {
 // SAFETY: integers, a pointer and an optional function pointer.
 unsafe impl Plain for guestmem_restore_options {}
 
-/// Writes the data of a memory to a descriptor. Packed, it goes to the position on, which moves as
-/// with write(2). Sparse, it goes to absolute offsets, and the file is cut or grown to
-/// guestmem_memory_size(); its position stays. Allocates no guest page. After a failure some of the
-/// data may have been written. Any thread.
+/// Writes the data of a memory to a descriptor. The packed layout is written at the file position
+/// and advances it. The sparse layout is written at absolute offsets, does not change the position,
+/// and sets the file's size to guestmem_memory_size(). Allocates no guest page. After a failure,
+/// part of the data may have been written.
 ///
-/// @param mem           a memory. Stop vCPUs and devices for the length of the call.
-/// @param fd            what to write: a file, pipe or socket; sparse: a file not opened to append.
+/// @param mem           the memory.
+/// @param fd            a file, pipe or socket; for the sparse layout, a file not opened with
+///   O_APPEND.
 /// @param options       may be NULL: packed, with checksums.
-/// @param options_size  sizeof *options, or 0 with NULL.
-/// @param metadata      the JSON text, which goes to guestmem_free().
-/// @retval GUESTMEM_OK                  the data is written, *metadata tells of it.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  metadata is NULL; a bad struct size, unknown flag or layout.
-/// @retval GUESTMEM_E_UNSUPPORTED       with _SYNC or _DIRECT, what cannot be synced or written so;
-///   sparse, what is no file or opened to append; where data lies cannot be told: no /proc or
-///   one of another user (see guestmem_prepare()), caller's memory with neither fd nor the privilege to
-///   look, or memory whose missing pages a userfaultfd supplies.
-/// @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
-/// @retval GUESTMEM_E_BUSY              fd is a file that backs the memory, or may be: where a file
-///   system numbers the files of its parts apart, it takes CAP_CHECKPOINT_RESTORE to tell; a restore
-///   into a region of it has not ended.
-/// @retval GUESTMEM_E_IO                writing failed after `completed` bytes, with os_errno: EAGAIN
-///   when a non-blocking descriptor takes no more, EPIPE when a pipe or socket is closed, EFBIG at a
-///   file size limit, EBADF when fd cannot be written, EFAULT at a page of memory that cannot be read.
-/// @retval GUESTMEM_E_CANCELLED         the progress function asked to stop.
-/// @retval GUESTMEM_E_TOO_LARGE         the metadata would exceed 64 MiB, or a limit of the process
-///   was met.
-/// @retval GUESTMEM_E_NO_MEMORY         a host allocation failed.
-/// @retval GUESTMEM_E_OS                a system call failed.
+/// @param options_size  sizeof *options, or 0 if options is NULL.
+/// @param metadata      the JSON text, to be freed with guestmem_free().
+/// @retval GUESTMEM_E_UNSUPPORTED  fd cannot be synced (_SYNC) or written directly (_DIRECT); or,
+///   with the sparse layout, is not a file or was opened with O_APPEND. Or the library cannot tell
+///   which pages hold data: /proc is missing or belongs to another user (see guestmem_prepare()),
+///   caller's memory has neither an fd nor the privilege to look, or a userfaultfd supplies missing
+///   pages.
+/// @retval GUESTMEM_E_TAINTED      an earlier restore into this memory failed half way.
+/// @retval GUESTMEM_E_BUSY         fd is, or may be, a file that backs the memory (telling them
+///   apart needs CAP_CHECKPOINT_RESTORE on file systems that number the files of their parts
+///   separately); or a restore into one of its regions is running.
+/// @retval GUESTMEM_E_IO           writing failed after `completed` bytes. os_errno is, for
+///   example, EAGAIN when a non-blocking descriptor accepts no more data, EPIPE when a pipe or
+///   socket is closed, EFBIG at a file size limit, or EBADF when fd is not open for writing.
+/// @retval GUESTMEM_E_CANCELLED    the progress function asked to stop.
+/// @retval GUESTMEM_E_TOO_LARGE    also: the metadata would exceed 64 MiB.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_snapshot(
     mem: *const guestmem,
@@ -170,31 +174,22 @@ pub unsafe extern "C" fn guestmem_snapshot(
     }
 }
 
-/// Gives the data of a memory to a function, piece by piece, in order. Allocates no guest page.
-/// Any thread.
+/// Passes the data of a memory to a function, piece by piece, in order. Allocates no guest page.
 ///
-/// @param mem           a memory. Stop vCPUs and devices for the length of the call.
+/// @param mem           the memory.
 /// @param write         takes the data. Runs on the calling thread.
 /// @param user          passed to write.
 /// @param options       may be NULL: packed, with checksums.
-/// @param options_size  sizeof *options, or 0 with NULL.
-/// @param metadata      the JSON text, which goes to guestmem_free().
-/// @retval GUESTMEM_OK                  all data was taken, *metadata tells of it.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  write or metadata is NULL; a bad struct size, unknown flag or
-///   layout.
-/// @retval GUESTMEM_E_UNSUPPORTED       as guestmem_snapshot(); also _SYNC, _DIRECT and the sparse
-///   layout.
-/// @retval GUESTMEM_E_TAINTED           a restore into this memory failed half way.
-/// @retval GUESTMEM_E_BUSY              a restore into a region of it has not ended.
-/// @retval GUESTMEM_E_IO                write failed after `completed` bytes: os_errno is its errno,
-///   or EIO when it took none or more than there were, or EFAULT at a page of memory that cannot be
-///   read.
-/// @retval GUESTMEM_E_CANCELLED         the progress function asked to stop.
-/// @retval GUESTMEM_E_TOO_LARGE         the metadata would exceed 64 MiB, or a limit of the process
-///   was met.
-/// @retval GUESTMEM_E_NO_MEMORY         a host allocation failed.
-/// @retval GUESTMEM_E_OS                a system call failed.
+/// @param options_size  sizeof *options, or 0 if options is NULL.
+/// @param metadata      the JSON text, to be freed with guestmem_free().
+/// @retval GUESTMEM_E_UNSUPPORTED  _SYNC, _DIRECT or the sparse layout was asked for; or the
+///   library cannot tell which pages hold data, as in guestmem_snapshot().
+/// @retval GUESTMEM_E_TAINTED      an earlier restore into this memory failed half way.
+/// @retval GUESTMEM_E_BUSY         a restore into one of its regions is running.
+/// @retval GUESTMEM_E_IO           write failed after `completed` bytes. os_errno is the errno it
+///   returned, or EIO if it returned 0 or more than len.
+/// @retval GUESTMEM_E_CANCELLED    the progress function asked to stop.
+/// @retval GUESTMEM_E_TOO_LARGE    also: the metadata would exceed 64 MiB.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_snapshot_write(
     mem: *const guestmem,
@@ -219,47 +214,38 @@ pub unsafe extern "C" fn guestmem_snapshot_write(
     }
 }
 
-/// Brings a snapshot back into a memory with the same regions. Packed data is read from the
-/// descriptor's position on, which moves as with read(2); sparse data at absolute offsets. What the
-/// snapshot does not cover reads as zeros afterwards, its host memory freed where the backing allows
-/// that.
+/// Restores a snapshot into a memory with the same regions. Packed data is read at the file
+/// position and advances it. Sparse data is read at absolute offsets. Bytes that the snapshot does
+/// not cover read as zeros afterwards; their host memory is freed if the backing allows it.
+/// Read-only regions are not written: they must already hold what the snapshot holds for them.
 ///
-/// Read-only regions are not written: they have to hold what the snapshot holds for them.
+/// Before the first write, the call checks metadata and regions and, if fd is a file, its length,
+/// checksums and read-only regions. If memory holds nothing yet, the call may write first and
+/// empties it again when a check fails. A failure of these checks leaves memory unchanged. In a
+/// stream, each MiB is checked before it is copied or compared.
 ///
-/// Metadata, regions and, on a file, length, checksums and read-only regions are checked before the
-/// first write, or,
-/// where memory holds nothing yet, it is made empty again: a failure there leaves memory as it was.
-/// Each MiB of a stream is checked before it is copied in, or compared. A failure after the first write leaves
-/// memory tainted: snapshots of it fail until a restore succeeds. The taint is that of its regions,
-/// in whatever memory they are. Any thread.
+/// A failure after the first write leaves memory tainted: snapshots of it fail until a restore
+/// succeeds. The taint belongs to the regions, in whatever memory they are.
 ///
-/// @param mem           a memory. Stop vCPUs and devices for the length of the call.
-/// @param metadata      the JSON text of the snapshot. May come from anybody.
-/// @param metadata_len  its bytes, without a NUL at the end.
-/// @param fd            what to read: a file, pipe or socket; sparse: a file.
+/// @param mem           the memory.
+/// @param metadata      the JSON text of the snapshot. It need not be trusted.
+/// @param metadata_len  length of metadata in bytes, without a final NUL.
+/// @param fd            a file, pipe or socket to read; for the sparse layout, a file.
 /// @param options       may be NULL: nothing may follow the data.
-/// @param options_size  sizeof *options, or 0 with NULL.
-/// @retval GUESTMEM_OK                   memory holds what the snapshot holds.
-/// @retval GUESTMEM_E_BAD_HANDLE         mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT   metadata is NULL; a bad struct size, unknown flag, or
-///   reserved is not 0.
-/// @retval GUESTMEM_E_METADATA           the metadata is empty, malformed, inconsistent or longer than
+/// @param options_size  sizeof *options, or 0 if options is NULL.
+/// @retval GUESTMEM_E_METADATA        the metadata is empty, malformed, inconsistent or longer than
 ///   64 MiB.
-/// @retval GUESTMEM_E_UNSUPPORTED        another format, version, layout or kind of checksum; sparse
-///   data from what is no file; or memory whose missing pages a userfaultfd supplies.
-/// @retval GUESTMEM_E_MISMATCH           the snapshot is of other regions, or a read-only region holds
-///   something else: memory is as it was, unless data for other regions came before that in a stream.
-/// @retval GUESTMEM_E_SNAPSHOT_SHORT     the data ends too early.
-/// @retval GUESTMEM_E_SNAPSHOT_LONG      the data goes on after its end.
-/// @retval GUESTMEM_E_CORRUPT            a checksum does not match.
-/// @retval GUESTMEM_E_IO                 reading failed after `completed` bytes, with os_errno; EFAULT
-///   at a page of memory that cannot be written.
-/// @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
-/// @retval GUESTMEM_E_BUSY               another restore into a region of it, or a snapshot of one,
-///   has not ended.
-/// @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
-/// @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
-/// @retval GUESTMEM_E_OS                 a system call failed.
+/// @retval GUESTMEM_E_UNSUPPORTED     the format, version, layout or kind of checksum is unknown;
+///   sparse data is not read from a file; or a userfaultfd supplies missing pages of the memory.
+/// @retval GUESTMEM_E_MISMATCH        the snapshot has other regions, or a read-only region has
+///   other content. Memory is unchanged, unless data for other regions came earlier in a stream.
+/// @retval GUESTMEM_E_SNAPSHOT_SHORT  the data ends too early.
+/// @retval GUESTMEM_E_SNAPSHOT_LONG   the data continues past its end.
+/// @retval GUESTMEM_E_CORRUPT         a checksum does not match.
+/// @retval GUESTMEM_E_IO              reading failed after `completed` bytes; os_errno tells why.
+/// @retval GUESTMEM_E_CANCELLED       the progress function asked to stop; memory is tainted.
+/// @retval GUESTMEM_E_BUSY            another restore into one of its regions, or a snapshot of
+///   one, is running.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_restore(
     mem: *const guestmem,
@@ -281,36 +267,29 @@ pub unsafe extern "C" fn guestmem_restore(
     }
 }
 
-/// Brings a snapshot back as guestmem_restore() does, from a function that gives the data. Any
-/// thread.
+/// Restores a snapshot as guestmem_restore() does, from a function that supplies the data as a
+/// stream.
 ///
-/// @param mem           a memory. Stop vCPUs and devices for the length of the call.
-/// @param metadata      the JSON text of the snapshot. May come from anybody.
-/// @param metadata_len  its bytes, without a NUL at the end.
-/// @param read          gives the data. Runs on the calling thread.
+/// @param mem           the memory.
+/// @param metadata      the JSON text of the snapshot. It need not be trusted.
+/// @param metadata_len  length of metadata in bytes, without a final NUL.
+/// @param read          supplies the data. Runs on the calling thread.
 /// @param user          passed to read.
 /// @param options       may be NULL: nothing may follow the data.
-/// @param options_size  sizeof *options, or 0 with NULL.
-/// @retval GUESTMEM_OK                   memory holds what the snapshot holds.
-/// @retval GUESTMEM_E_BAD_HANDLE         mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT   metadata or read is NULL; a bad struct size, unknown flag,
-///   or reserved is not 0.
-/// @retval GUESTMEM_E_METADATA           as guestmem_restore().
-/// @retval GUESTMEM_E_UNSUPPORTED        as guestmem_restore().
-/// @retval GUESTMEM_E_MISMATCH           as guestmem_restore().
-/// @retval GUESTMEM_E_SNAPSHOT_SHORT     the data ends too early.
-/// @retval GUESTMEM_E_SNAPSHOT_LONG      the data goes on after its end; memory is tainted unless
+/// @param options_size  sizeof *options, or 0 if options is NULL.
+/// @retval GUESTMEM_E_METADATA        this and the next two: as guestmem_restore().
+/// @retval GUESTMEM_E_UNSUPPORTED     the snapshot or the memory is not supported.
+/// @retval GUESTMEM_E_MISMATCH        the snapshot has other regions, or a read-only region has
+///   other content.
+/// @retval GUESTMEM_E_SNAPSHOT_SHORT  the data ends too early.
+/// @retval GUESTMEM_E_SNAPSHOT_LONG   the data continues past its end; memory is tainted unless
 ///   there was no data.
-/// @retval GUESTMEM_E_CORRUPT            a checksum does not match.
-/// @retval GUESTMEM_E_IO                 read failed after `completed` bytes: os_errno is its errno,
-///   or EIO when it gave more than there was room for, or EFAULT at a page of memory that cannot be
-///   written.
-/// @retval GUESTMEM_E_CANCELLED          the progress function asked to stop; memory is tainted.
-/// @retval GUESTMEM_E_BUSY               another restore into a region of it, or a snapshot of one,
-///   has not ended.
-/// @retval GUESTMEM_E_NO_MEMORY          a host allocation failed.
-/// @retval GUESTMEM_E_TOO_LARGE          a limit of the process was met.
-/// @retval GUESTMEM_E_OS                 a system call failed.
+/// @retval GUESTMEM_E_CORRUPT         a checksum does not match.
+/// @retval GUESTMEM_E_IO              read failed after `completed` bytes. os_errno is the errno it
+///   returned, or EIO if it returned more than len.
+/// @retval GUESTMEM_E_CANCELLED       the progress function asked to stop; memory is tainted.
+/// @retval GUESTMEM_E_BUSY            another restore into one of its regions, or a snapshot of
+///   one, is running.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_restore_read(
     mem: *const guestmem,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! 2 Errors
 //!
-//! Codes are frozen: new ones are appended. The detail of a failure is kept per thread until the
-//! thread's next failure.
+//! Codes never change; new ones are appended. Each thread keeps the details of its last failed call
+//! until its next failure. Calls that succeed leave them unchanged.
 
 use crate::error;
 use crate::error::{Error, Failure};
@@ -12,66 +12,68 @@ use std::fmt::{self, Write};
 
 /// Success.
 pub const GUESTMEM_OK: c_int = 0;
-/// NULL where not allowed, an unknown flag, a struct size that cannot be, an enum value out of
-/// range.
+/// A required pointer is NULL, a flag or enum value is unknown, a struct size is impossible, or a
+/// reserved field is not 0.
 pub const GUESTMEM_E_INVALID_ARGUMENT: c_int = -1;
-/// The handle is NULL, foreign or already released.
+/// The handle is NULL, already released, or not a handle of this kind.
 pub const GUESTMEM_E_BAD_HANDLE: c_int = -2;
 /// A host allocation failed, or the pool of huge pages is too small.
 pub const GUESTMEM_E_NO_MEMORY: c_int = -3;
 /// The address is in no region.
 pub const GUESTMEM_E_INVALID_ADDRESS: c_int = -4;
-/// The range starts in a region but does not end in it (DMA-level: meets a hole), or wraps.
+/// The range starts in a region but does not end in it (DMA-level: meets a hole), or it wraps at
+/// 2^64.
 pub const GUESTMEM_E_INVALID_RANGE: c_int = -5;
-/// Zero where zero is refused.
+/// The size is 0 where 0 is refused.
 pub const GUESTMEM_E_INVALID_SIZE: c_int = -6;
-/// A region's address, size or fd offset, or a range to remove, is not page-aligned; an alignment
-/// is not a power of two.
+/// A region's address, size or fd offset, or a range to remove, is not page-aligned, or an
+/// alignment is not a power of two.
 pub const GUESTMEM_E_NOT_ALIGNED: c_int = -7;
 /// A volatile or atomic access is not naturally aligned.
 pub const GUESTMEM_E_MISALIGNED: c_int = -8;
-/// Two regions share addresses.
+/// Two regions overlap.
 pub const GUESTMEM_E_OVERLAP: c_int = -9;
 /// Ranges are not in ascending order.
 pub const GUESTMEM_E_UNSORTED: c_int = -10;
-/// A region would end at or past 2^64, an array is too small for the answer, or a limit of the
-/// library or the process was met.
+/// A region would end at or past 2^64, an array is too small for the result, or a limit of the
+/// library, the process or the host was reached.
 pub const GUESTMEM_E_TOO_LARGE: c_int = -11;
-/// A write to a read-only region, or a writable mapping of a read-only fd.
+/// A write to a read-only region, or a writable mapping of a read-only descriptor.
 pub const GUESTMEM_E_READ_ONLY: c_int = -12;
-/// Not enough room in the region for the whole read, or the end of the file came first.
+/// The region is too short for the whole read, or the file ended first.
 pub const GUESTMEM_E_SHORT_READ: c_int = -13;
-/// Not enough room in the region for the whole write.
+/// The region is too short for the whole write.
 pub const GUESTMEM_E_SHORT_WRITE: c_int = -14;
-/// The fd cannot back a region: too short, of the wrong kind, closed.
+/// The descriptor cannot back a region: it is closed or of the wrong kind, or its file is too
+/// short.
 pub const GUESTMEM_E_BACKING: c_int = -15;
-/// A system call failed; the error info has its errno.
+/// A system call failed; see guestmem_error_info.os_errno.
 pub const GUESTMEM_E_OS: c_int = -16;
-/// A read or write of a file or callback failed; the error info has its errno.
+/// Reading or writing a file, or a callback, failed; see guestmem_error_info.os_errno.
 pub const GUESTMEM_E_IO: c_int = -17;
 /// The kernel refused a memory policy, or would silently ignore it.
 pub const GUESTMEM_E_POLICY: c_int = -18;
-/// Snapshot metadata is malformed, inconsistent or over a limit; memory is untouched.
+/// Snapshot metadata is malformed, inconsistent or over a limit. Memory is unchanged.
 pub const GUESTMEM_E_METADATA: c_int = -19;
-/// Snapshot metadata is well formed, but for other regions; memory is untouched.
+/// Snapshot metadata is well formed but describes other regions. Memory is unchanged.
 pub const GUESTMEM_E_MISMATCH: c_int = -20;
-/// Snapshot data ends too early.
+/// The snapshot data ends too early.
 pub const GUESTMEM_E_SNAPSHOT_SHORT: c_int = -21;
-/// Snapshot data goes on after its end.
+/// The snapshot data continues past its end.
 pub const GUESTMEM_E_SNAPSHOT_LONG: c_int = -22;
 /// A checksum does not match.
 pub const GUESTMEM_E_CORRUPT: c_int = -23;
-/// A restore failed after it began to write; only a whole restore clears this.
+/// An earlier restore failed after it had begun to write. Only a complete restore clears this.
 pub const GUESTMEM_E_TAINTED: c_int = -24;
 /// A progress callback asked to stop.
 pub const GUESTMEM_E_CANCELLED: c_int = -25;
-/// The host mapping faulted. Reserved: not given by this version.
+/// The host mapping faulted. Reserved; this version does not return it.
 pub const GUESTMEM_E_FAULT: c_int = -26;
-/// No region has that index, or starts there.
+/// No region has that index, or no region starts at that address.
 pub const GUESTMEM_E_NOT_FOUND: c_int = -27;
 /// This kernel, backing or build cannot do it.
 pub const GUESTMEM_E_UNSUPPORTED: c_int = -28;
-/// The object is in use in a way that forbids it.
+/// The object is in use in a way that forbids the call.
 pub const GUESTMEM_E_BUSY: c_int = -29;
 /// A bug in the library.
 pub const GUESTMEM_E_INTERNAL: c_int = -99;
@@ -162,62 +164,59 @@ fn find(code: c_int) -> Option<&'static Status> {
     STATUSES.iter().find(|status| status.code == code)
 }
 
-/// Says in a few words what a code means. Any thread.
+/// Describes a code in a few words.
 ///
-/// @param code  what a call returned.
-/// @return Static text, never NULL, also for codes that this version does not know.
+/// @param code  a return code.
+/// @return Static text, never NULL, also for unknown codes.
 #[unsafe(no_mangle)]
 pub extern "C" fn guestmem_strerror(code: c_int) -> *const c_char {
     find(code).map_or(c"unknown error", |status| status.headline).as_ptr()
 }
 
-/// Gives the name of a code. Any thread.
+/// Returns the name of a code.
 ///
-/// @param code  what a call returned.
-/// @return Static text such as "GUESTMEM_E_OVERLAP", never NULL, also for codes that this version
-///   does not know.
+/// @param code  a return code.
+/// @return Static text such as "GUESTMEM_E_OVERLAP", never NULL, also for unknown codes.
 #[unsafe(no_mangle)]
 pub extern "C" fn guestmem_error_name(code: c_int) -> *const c_char {
     find(code).map_or(c"GUESTMEM_E_?", |status| status.name).as_ptr()
 }
 
-/// Gives the errno that is nearest to a code, for programs whose own functions return errnos. Any
-/// thread.
+/// Returns the errno nearest to a code, for programs whose own functions return errnos.
 ///
-/// @param code  what a call returned.
-/// @return 0 for GUESTMEM_OK, otherwise a positive errno; EIO for codes that this version does not
-///   know.
+/// @param code  a return code.
+/// @return 0 for GUESTMEM_OK, otherwise a positive errno; EIO for unknown codes.
 #[unsafe(no_mangle)]
 pub extern "C" fn guestmem_errno(code: c_int) -> c_int {
     find(code).map_or(libc::EIO, |status| status.errno)
 }
 
-/// The detail of a failure.
+/// The details of a failure.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct guestmem_error_info {
-    /// What the call returned.
+    /// The code that the call returned.
     pub code: i32,
-    /// The errno behind it; 0 where no system call was involved.
+    /// The errno behind it; 0 if no system call was involved.
     pub os_errno: i32,
-    /// The guest address that the call was about, as given; 0 if about none.
+    /// The guest address passed to the call; 0 if there was none.
     pub guest_addr: u64,
-    /// The length in bytes that the call was about, as given; 0 if about none.
+    /// The size in bytes passed to the call; 0 if there was none.
     pub size: u64,
-    /// Bytes that had been moved before the failure.
+    /// Bytes moved before the failure.
     pub completed: u64,
 }
 
 // SAFETY: integers alone.
 unsafe impl Plain for guestmem_error_info {}
 
-/// Gives the detail of the calling thread's last failed call. It stays until the thread's next
-/// failure; calls that succeed leave it. Before the first failure everything is 0.
+/// Returns the details of the calling thread's last failed call. All fields are 0 before its first
+/// failure.
 ///
-/// @param info       where to put the detail.
-/// @param info_size  sizeof *info, in bytes.
-/// @retval GUESTMEM_OK                  the detail is in *info.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  info is NULL or info_size 0; the thread's detail stays.
+/// @param info       receives the details.
+/// @param info_size  sizeof *info.
+/// @return GUESTMEM_OK; or GUESTMEM_E_INVALID_ARGUMENT if info is NULL or info_size is 0, which
+///   leaves the thread's details unchanged.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_last_error(
     info: *mut guestmem_error_info,
@@ -239,16 +238,16 @@ pub unsafe extern "C" fn guestmem_last_error(
     GUESTMEM_OK
 }
 
-/// Says in words what the calling thread's last failure was, such as "invalid guest range
-/// 0x1fff8+0x10: ...", with address and size in hexadecimal. Follows the rules of snprintf(3).
+/// Describes the calling thread's last failed call in words, for example "invalid guest range
+/// 0x1fff8+0x10: ...". Address and size are hexadecimal. Follows the rules of snprintf(3).
 ///
-/// @param buf  where to put the text and its final NUL; may be NULL when cap is 0.
-/// @param cap  bytes that buf has; what does not fit is cut.
-/// @return Bytes of the whole text without the NUL; 0 before the thread's first failure.
+/// @param buf  receives the text and its final NUL. May be NULL when len is 0.
+/// @param len  size of buf in bytes; longer text is cut.
+/// @return Length of the whole text without the NUL; 0 before the thread's first failure.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_last_error_message(buf: *mut c_char, cap: usize) -> usize {
+pub unsafe extern "C" fn guestmem_last_error_message(buf: *mut c_char, len: usize) -> usize {
     let saved = error::errno();
-    let mut text = Bounded { buf: buf.cast(), cap: if buf.is_null() { 0 } else { cap }, len: 0 };
+    let mut text = Bounded { buf: buf.cast(), cap: if buf.is_null() { 0 } else { len }, len: 0 };
     if let Some(failure) = error::last() {
         // Writing to it cannot fail.
         let _ = write_message(&mut text, &failure);

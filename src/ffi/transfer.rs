@@ -1,119 +1,117 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! 6 Access: file descriptors
 //!
-//! Straight between the kernel and guest memory, without a buffer between. DMA-level. Short
-//! transfers and EINTR are continued where they stopped, also past 2 GiB; the error info's
-//! `completed` tells how many bytes were moved before a failure. No signal is raised.
+//! These calls transfer bytes between a file descriptor and guest memory without an intermediate
+//! buffer. They are DMA-level. They continue after short transfers and EINTR, and past 2 GiB. After
+//! a failure, guestmem_error_info.completed tells how many bytes were moved. They raise no signal.
 
 use crate::access::transfer::Direction;
 use crate::ffi::memory::guestmem;
 use crate::ffi::{call, memory};
 use std::ffi::c_int;
 
-/// Reads exactly count bytes from a descriptor's position into guest memory. Any thread; may
-/// block as read(2) does.
+/// Reads exactly size bytes from a descriptor into guest memory, at the descriptor's position. May
+/// block, as read(2).
 ///
-/// @param mem    a memory.
-/// @param addr   first guest address.
-/// @param fd     what to read: a file, pipe, socket or device. Its position moves.
-/// @param count  bytes.
-/// @retval GUESTMEM_OK                 the bytes are in guest memory.
-/// @retval GUESTMEM_E_BAD_HANDLE       mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region (nor, for 0 bytes, one past its end).
+/// @param mem   the memory.
+/// @param addr  first guest address.
+/// @param fd    a file, pipe, socket or device to read. Its position advances.
+/// @param size  bytes to read.
+/// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+///   one.
 /// @retval GUESTMEM_E_INVALID_RANGE    the range meets a hole, or wraps; nothing was read.
 /// @retval GUESTMEM_E_READ_ONLY        a region in the range is read-only; nothing was read.
-/// @retval GUESTMEM_E_SHORT_READ       the file ended first; `completed` bytes are in guest memory.
-/// @retval GUESTMEM_E_IO               reading failed after `completed` bytes, with os_errno: EAGAIN
-///   when a non-blocking descriptor has no more, EBADF when fd cannot be read.
+/// @retval GUESTMEM_E_SHORT_READ       the file ended first; `completed` bytes were read.
+/// @retval GUESTMEM_E_IO               reading failed after `completed` bytes. os_errno is, for
+///   example, EAGAIN when a non-blocking descriptor has no more data, or EBADF when fd is not open
+///   for reading.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_read_to_memory(
     mem: *const guestmem,
     addr: u64,
     fd: c_int,
-    count: u64,
+    size: u64,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its handle.
-    unsafe { transfer(mem, Direction::IntoMemory, addr, fd, None, count) }
+    unsafe { transfer(mem, Direction::IntoMemory, addr, fd, None, size) }
 }
 
-/// Writes exactly count bytes of guest memory to a descriptor, at its position. Any thread; may
-/// block as write(2) does.
+/// Writes exactly size bytes of guest memory to a descriptor, at the descriptor's position. May
+/// block, as write(2).
 ///
-/// @param mem    a memory.
-/// @param addr   first guest address.
-/// @param fd     what to write: a file, pipe, socket or device. Its position moves.
-/// @param count  bytes.
-/// @retval GUESTMEM_OK                 the bytes are written.
-/// @retval GUESTMEM_E_BAD_HANDLE       mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region (nor, for 0 bytes, one past its end).
+/// @param mem   the memory.
+/// @param addr  first guest address.
+/// @param fd    a file, pipe, socket or device to write. Its position advances.
+/// @param size  bytes to write.
+/// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+///   one.
 /// @retval GUESTMEM_E_INVALID_RANGE    the range meets a hole, or wraps; nothing was written.
-/// @retval GUESTMEM_E_IO               writing failed after `completed` bytes, with os_errno: EAGAIN
-///   when a non-blocking descriptor takes no more, EPIPE when a pipe or socket is closed, EFBIG at
-///   a file size limit, EBADF when fd cannot be written.
+/// @retval GUESTMEM_E_IO               writing failed after `completed` bytes. os_errno is, for
+///   example, EAGAIN when a non-blocking descriptor accepts no more data, EPIPE when a pipe or
+///   socket is closed, EFBIG at a file size limit, or EBADF when fd is not open for writing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_write_from_memory(
     mem: *const guestmem,
     addr: u64,
     fd: c_int,
-    count: u64,
+    size: u64,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its handle.
-    unsafe { transfer(mem, Direction::FromMemory, addr, fd, None, count) }
+    unsafe { transfer(mem, Direction::FromMemory, addr, fd, None, size) }
 }
 
-/// Reads exactly count bytes at an offset of a file into guest memory. Any thread.
+/// Reads exactly size bytes at an offset of a file into guest memory.
 ///
-/// @param mem        a memory.
+/// @param mem        the memory.
 /// @param addr       first guest address.
-/// @param fd         the file. Its position stays.
-/// @param fd_offset  where in the file to begin.
-/// @param count      bytes.
-/// @retval GUESTMEM_OK                  the bytes are in guest memory.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  fd_offset is beyond 2^63-1.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
+/// @param fd         the file. Its position does not change.
+/// @param fd_offset  offset in the file.
+/// @param size       bytes to read.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  also: fd_offset is beyond 2^63-1.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region; for 0 bytes, also not at the end of
+///   one.
 /// @retval GUESTMEM_E_INVALID_RANGE     the range meets a hole, or wraps; nothing was read.
 /// @retval GUESTMEM_E_READ_ONLY         a region in the range is read-only; nothing was read.
-/// @retval GUESTMEM_E_SHORT_READ        the file ended first; `completed` bytes are in guest memory.
-/// @retval GUESTMEM_E_IO                reading failed after `completed` bytes, with os_errno:
-///   ESPIPE when fd cannot seek.
+/// @retval GUESTMEM_E_SHORT_READ        the file ended first; `completed` bytes were read.
+/// @retval GUESTMEM_E_IO                reading failed after `completed` bytes. os_errno is ESPIPE
+///   when fd cannot seek.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_read_to_memory_at(
     mem: *const guestmem,
     addr: u64,
     fd: c_int,
     fd_offset: u64,
-    count: u64,
+    size: u64,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its handle.
-    unsafe { transfer(mem, Direction::IntoMemory, addr, fd, Some(fd_offset), count) }
+    unsafe { transfer(mem, Direction::IntoMemory, addr, fd, Some(fd_offset), size) }
 }
 
-/// Writes exactly count bytes of guest memory at an offset of a file, also when it is open to
-/// append, where the kernel can (Linux 6.9). Any thread.
+/// Writes exactly size bytes of guest memory at an offset of a file. On a file opened with O_APPEND
+/// this needs Linux 6.9.
 ///
-/// @param mem        a memory.
+/// @param mem        the memory.
 /// @param addr       first guest address.
-/// @param fd         the file. Its position stays.
-/// @param fd_offset  where in the file to begin.
-/// @param count      bytes.
-/// @retval GUESTMEM_OK                  the bytes are written.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  fd_offset is beyond 2^63-1.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
+/// @param fd         the file. Its position does not change.
+/// @param fd_offset  offset in the file.
+/// @param size       bytes to write.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  also: fd_offset is beyond 2^63-1.
+/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region; for 0 bytes, also not at the end of
+///   one.
 /// @retval GUESTMEM_E_INVALID_RANGE     the range meets a hole, or wraps; nothing was written.
-/// @retval GUESTMEM_E_UNSUPPORTED       fd is open to append and the kernel cannot write elsewhere.
-/// @retval GUESTMEM_E_IO                writing failed after `completed` bytes, with os_errno.
+/// @retval GUESTMEM_E_UNSUPPORTED       fd was opened with O_APPEND, and the kernel can only append
+///   to it.
+/// @retval GUESTMEM_E_IO                writing failed after `completed` bytes; os_errno tells why.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_write_from_memory_at(
     mem: *const guestmem,
     addr: u64,
     fd: c_int,
     fd_offset: u64,
-    count: u64,
+    size: u64,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its handle.
-    unsafe { transfer(mem, Direction::FromMemory, addr, fd, Some(fd_offset), count) }
+    unsafe { transfer(mem, Direction::FromMemory, addr, fd, Some(fd_offset), size) }
 }
 
 /// # Safety
@@ -124,10 +122,10 @@ unsafe fn transfer(
     addr: u64,
     fd: c_int,
     fd_offset: Option<u64>,
-    count: u64,
+    size: u64,
 ) -> c_int {
-    call(Some((addr, count)), move || {
+    call(Some((addr, size)), move || {
         // SAFETY: passed on.
-        unsafe { memory(mem)? }.transfer(direction, addr, fd, fd_offset, count)
+        unsafe { memory(mem)? }.transfer(direction, addr, fd, fd_offset, size)
     })
 }

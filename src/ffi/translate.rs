@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! 5 Translating
+//! 5 Translating: addresses
 //!
-//! Host pointers and descriptors are valid while their region lives: as long as the memory, or until
-//! the last reference to a region that was removed is gone. A pointer is handed out only together
-//! with a length that was checked; guestmem_get_host_address() checks a single byte. What will be
-//! written comes from guestmem_get_host_address_range_writable(), or as slices from its like below.
+//! Host addresses and descriptors are valid while their region lives: as long as the memory or,
+//! once the region was removed, until its last reference is released.
+//!
+//! Pointers from calls without "writable" in their name are for reading only: they may point into
+//! read-only regions, where a write raises SIGSEGV. Use guestmem_get_host_address_range_writable(),
+//! or its counterparts for slices, for memory that will be written.
 
 use crate::ffi::memory::guestmem;
 use crate::ffi::status::GUESTMEM_OK;
@@ -12,17 +14,13 @@ use crate::ffi::{call, call_in_memory, host_of, memory, required, set};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
-/// Translates a guest address to read from it. For memory that will be written use
-/// guestmem_get_host_address_range_writable(): this one gives pointers into read-only regions too.
-/// One byte is checked, so the pointer is to be used for nothing longer. Any thread.
+/// Translates one guest address, for reading. Checks one byte only; use
+/// guestmem_get_host_address_range() for longer accesses.
 ///
-/// @param mem   a memory.
+/// @param mem   the memory.
 /// @param addr  guest address.
 /// @param out   the host address.
-/// @retval GUESTMEM_OK                  *out is the host address.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
+/// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_get_host_address(
     mem: *const guestmem,
@@ -33,20 +31,15 @@ pub unsafe extern "C" fn guestmem_get_host_address(
     unsafe { in_one_region(mem, addr, 1, false, out, null_mut(), |host| host.cast()) }
 }
 
-/// Translates a range within one region to read from it. For memory that will be written use
-/// guestmem_get_host_address_range_writable(): this one gives pointers into read-only regions too.
-/// Any thread.
+/// Translates a range within one region, for reading.
 ///
-/// @param mem   a memory.
+/// @param mem   the memory.
 /// @param addr  first guest address.
-/// @param size  bytes.
+/// @param size  size in bytes.
 /// @param out   the host address of the first byte.
-/// @retval GUESTMEM_OK                  *out is the host address.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
-/// @retval GUESTMEM_E_INVALID_RANGE     the range does not end in the region it starts in, or wraps.
-/// @retval GUESTMEM_E_INVALID_SIZE      size is 0.
+/// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region.
+/// @retval GUESTMEM_E_INVALID_RANGE    the range does not end in the region it starts in, or wraps.
+/// @retval GUESTMEM_E_INVALID_SIZE     size is 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_get_host_address_range(
     mem: *const guestmem,
@@ -58,20 +51,10 @@ pub unsafe extern "C" fn guestmem_get_host_address_range(
     unsafe { in_one_region(mem, addr, size, false, out, null_mut(), |host| host.cast()) }
 }
 
-/// Translates a range within one region to write there, and to read: as
-/// guestmem_get_host_address_range(), but read-only regions are refused. Any thread.
+/// Like guestmem_get_host_address_range(), for writing and reading. Refuses read-only regions.
 ///
-/// @param mem   a memory.
-/// @param addr  first guest address.
-/// @param size  bytes.
-/// @param out   the host address of the first byte.
-/// @retval GUESTMEM_OK                  *out is the host address.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
-/// @retval GUESTMEM_E_INVALID_RANGE     the range does not end in the region it starts in, or wraps.
-/// @retval GUESTMEM_E_INVALID_SIZE      size is 0.
-/// @retval GUESTMEM_E_READ_ONLY         the region is read-only.
+/// @copydetails guestmem_get_host_address_range
+/// @retval GUESTMEM_E_READ_ONLY  the region is read-only.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_get_host_address_range_writable(
     mem: *const guestmem,
@@ -116,16 +99,13 @@ pub(super) unsafe fn in_one_region<T>(
     }
 }
 
-/// Translates a host address back. Takes longer the more regions there are. Where regions share
-/// host memory the lowest guest address is given. Any thread.
+/// Translates a host address to a guest address. The time it takes grows with the number of
+/// regions. If regions share host memory, returns the lowest guest address.
 ///
-/// @param mem   a memory.
+/// @param mem   the memory.
 /// @param host  host address.
 /// @param out   the guest address.
-/// @retval GUESTMEM_OK                  *out is the guest address.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  host or out is NULL.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   no region of the memory is mapped there.
+/// @retval GUESTMEM_E_INVALID_ADDRESS  no region of the memory is mapped there.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_get_guest_address(
     mem: *const guestmem,
@@ -145,16 +125,13 @@ pub unsafe extern "C" fn guestmem_get_guest_address(
     }
 }
 
-/// Gives the file that backs an address. Any thread.
+/// Returns the file that backs an address.
 ///
-/// @param mem   a memory.
+/// @param mem   the memory.
 /// @param addr  guest address.
-/// @param fd    the file, borrowed: valid while the region lives.
-/// @retval GUESTMEM_OK                  *fd is the file.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  fd is NULL.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
-/// @retval GUESTMEM_E_UNSUPPORTED       the region has no file behind it.
+/// @param fd    the file. Borrowed: valid while the region lives.
+/// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region.
+/// @retval GUESTMEM_E_UNSUPPORTED      the region has no file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_shm_region(
     mem: *const guestmem,
@@ -173,17 +150,14 @@ pub unsafe extern "C" fn guestmem_shm_region(
     }
 }
 
-/// Gives the file that backs the address at a distance from the lowest region's start. Any thread.
+/// Returns the file that backs the address at a distance from the lowest region's start.
 ///
-/// @param mem     a memory.
-/// @param offset  bytes from the start of the lowest region.
-/// @param fd      the file, borrowed: valid while the region lives.
-/// @retval GUESTMEM_OK                  *fd is the file.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  fd is NULL.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   the address is in no region.
-/// @retval GUESTMEM_E_INVALID_RANGE     the address wraps at 2^64.
-/// @retval GUESTMEM_E_UNSUPPORTED       the region has no file behind it.
+/// @param mem     the memory.
+/// @param offset  distance in bytes from the start of the lowest region.
+/// @param fd      the file. Borrowed: valid while the region lives.
+/// @retval GUESTMEM_E_INVALID_ADDRESS  the address is in no region.
+/// @retval GUESTMEM_E_INVALID_RANGE    the address wraps at 2^64.
+/// @retval GUESTMEM_E_UNSUPPORTED      the region has no file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_offset_region(
     mem: *const guestmem,
@@ -202,19 +176,16 @@ pub unsafe extern "C" fn guestmem_offset_region(
     }
 }
 
-/// Gives the file that backs an address and where in it the address lies: what another process
-/// needs to map the same bytes. Regions of one memory share a file without gaps, so this is not
-/// the distance in guest addresses. Any thread.
+/// Returns the file that backs an address, and the address's offset in that file: what another
+/// process needs to map the same bytes. Regions of one memory lie in their shared file without
+/// gaps, so this offset is not a distance in guest addresses.
 ///
-/// @param mem     a memory.
+/// @param mem     the memory.
 /// @param addr    guest address.
-/// @param fd      the file, borrowed: valid while the region lives. May be NULL.
-/// @param offset  bytes from the start of that file.
-/// @retval GUESTMEM_OK                  the outputs are set.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  offset is NULL.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
-/// @retval GUESTMEM_E_UNSUPPORTED       the region has no file behind it.
+/// @param fd      the file. Borrowed: valid while the region lives. May be NULL.
+/// @param offset  offset in bytes from the start of the file.
+/// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region.
+/// @retval GUESTMEM_E_UNSUPPORTED      the region has no file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_offset_from_base(
     mem: *const guestmem,

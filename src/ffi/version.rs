@@ -3,18 +3,17 @@
 
 use std::ffi::c_char;
 
-/// Major version of the header; changes when the ABI does.
+/// Major version of this header. Changes when the ABI changes.
 pub const GUESTMEM_VERSION_MAJOR: u32 = 0;
-/// Minor version of the header; changes when calls are added.
+/// Minor version of this header. Changes when calls are added.
 pub const GUESTMEM_VERSION_MINOR: u32 = 1;
-/// Patch version of the header.
+/// Patch version of this header.
 pub const GUESTMEM_VERSION_PATCH: u32 = 0;
 
 const VERSION: u32 =
     GUESTMEM_VERSION_MAJOR << 16 | GUESTMEM_VERSION_MINOR << 8 | GUESTMEM_VERSION_PATCH;
 
-/// Gives the version of the library that is loaded, which may be newer than the header that the
-/// program was compiled with. Any thread.
+/// Returns the version of the loaded library. It may be newer than this header.
 ///
 /// @return MAJOR<<16 | MINOR<<8 | PATCH.
 #[unsafe(no_mangle)]
@@ -22,7 +21,7 @@ pub extern "C" fn guestmem_version() -> u32 {
     VERSION
 }
 
-/// Gives the version of the library that is loaded as text. Any thread.
+/// Returns the version of the loaded library as text.
 ///
 /// @return Static text such as "1.2.3", never NULL.
 #[unsafe(no_mangle)]

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! 7 The inline path
+//! 7 The inline path: views
 //!
-//! A view is what a memory looks up addresses in, laid open: plain data, from which the inline
-//! functions of guestmem_inline.h answer without a call. What they do not find there (a hole, or a
-//! small or oddly placed region among large ones) they ask of the function of the same name with
-//! `_fn` appended. These exported twins give the same answers; they serve other languages and programs
-//! that come by dlsym(3). Ranges, alignment and read-only regions are checked as in the calls of
-//! section 6; a refusal is no error that guestmem_last_error() would tell of.
+//! A view exposes a memory's lookup table as plain data. The inline functions of guestmem_inline.h
+//! access guest memory through it without a library call. Where the view's flat map has no answer
+//! (a hole, or a small or oddly placed region among large ones), they call the exported function
+//! with the same name and `_fn` appended. These twins return the same results; programs in other
+//! languages, or that use dlsym(3), can call them directly. Ranges, alignment and read-only regions
+//! are checked as in section 6.
 //!
-//! A view can be copied, kept in a device's own struct and used by any number of threads. It takes
-//! the place of the handle: it must not be used when its memory is gone, which
-//! guestmem_view_is_current() alone can tell. When a region has come or gone a view still tells what
-//! was before: fetch it anew, at the latest before a removed region's last reference goes.
+//! A view may be copied, stored in a device's own struct, and used by any number of threads. It
+//! takes the place of the handle and must not be used after its memory is gone; only
+//! guestmem_view_is_current() may be called then. After a region was added or removed, a view still
+//! shows the earlier regions. Get a new one: at the latest before the last reference to a removed
+//! region is released.
 //!
 //! Example
 //!   struct guestmem_view view;                   // once for each device
@@ -31,13 +32,12 @@ use std::mem::offset_of;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// An entry of the flat map: what is known of a chunk of guest addresses.
+/// An entry of the flat map: the region that contains the first byte of a chunk of guest addresses.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct guestmem_chunk {
-    /// First guest address past the region that holds the chunk's first byte, the chunk's own start
-    /// if none does. One less where the region is read-only, which bit 0 so tells: the region's last
-    /// byte is not found here then.
+    /// First guest address past that region; the chunk's own start if there is none. If the region
+    /// is read-only, one less, so bit 0 is set; its last byte is then not found here.
     pub end: u64,
     /// Host address minus guest address in that region, modulo 2^64.
     pub delta: u64,
@@ -51,24 +51,24 @@ const _: () = assert!(
         && READ_ONLY == 1
 );
 
-/// How a memory's addresses are looked up, as guestmem_get_view() gave it. Of all zeros it refuses
-/// every address. To be read by the inline functions alone.
+/// A memory's lookup table, as guestmem_get_view() returned it. A view of all zeros refuses every
+/// address. Only the inline functions should read its fields.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct guestmem_view {
-    /// The flat map: an entry for each chunk of guest addresses from 0 on.
+    /// The flat map: one entry for each chunk of guest addresses, from 0.
     pub chunks: *const guestmem_chunk,
-    /// Entries in the flat map.
+    /// Number of entries in the flat map.
     pub count: u64,
-    /// A chunk is 2^shift bytes of guest address space.
+    /// A chunk is 2^shift bytes of guest addresses.
     pub shift: u64,
-    /// Which of all maps that there were this is.
+    /// Number of this map among all maps of the library.
     pub generation: u64,
-    /// Which of them the memory has now; 0 when it is gone.
+    /// Number of the map that the memory has now; 0 when the memory is gone.
     pub live_generation: *const u64,
     /// The memory.
     pub mem: *const guestmem,
-    /// What the exported twins look into.
+    /// The table that the exported twins search.
     pub table: *const c_void,
 }
 
@@ -87,15 +87,12 @@ const _: () = assert!(
 // SAFETY: integers and pointers alone.
 unsafe impl Plain for guestmem_view {}
 
-/// Gives a view of a memory's regions as they are now. Any thread.
+/// Returns a view of a memory's current regions.
 ///
-/// @param mem        a memory, which must outlive all use of the view.
-/// @param view       the view; on failure it is zeroed, and so refuses every address.
-/// @param view_size  sizeof *view. What it has beyond this version's is zeroed.
-/// @retval GUESTMEM_OK                  *view is the view.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  view is NULL, or too small for what the inline functions
-///   need.
+/// @param mem        the memory. It must outlive all use of the view.
+/// @param view       the view; zeroed on failure, so that it refuses every address.
+/// @param view_size  sizeof *view. Bytes that this version does not know are zeroed.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  also: view_size is too small for the inline functions.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_get_view(
     mem: *const guestmem,
@@ -136,8 +133,8 @@ fn view_of(mem: *const guestmem, memory: &GuestMemory) -> guestmem_view {
 /// The exported twin of guestmem_view_is_current().
 ///
 /// @param view  a view.
-/// @param mem   the memory that it is of.
-/// @return True when no region came or went since the view was fetched.
+/// @param mem   the memory that the view is of.
+/// @return True if no region was added or removed since guestmem_get_view().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_view_is_current_fn(
     view: *const guestmem_view,
@@ -151,40 +148,39 @@ pub unsafe extern "C" fn guestmem_view_is_current_fn(
     }
 }
 
-/// The exported twin of guestmem_view_ptr(): a pointer to read through. For memory that will be
-/// written use guestmem_view_ptr_writable_fn().
+/// The exported twin of guestmem_view_ptr(). The pointer is for reading only.
 ///
-/// @param view  a view.
+/// @param view  a view of a live memory.
 /// @param addr  first guest address.
-/// @param len   bytes.
-/// @return The host address of the first byte; NULL when len is 0 or the range is not within one
+/// @param size  size in bytes.
+/// @return The host address of the first byte; NULL if size is 0 or the range is not within one
 ///   region.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_view_ptr_fn(
     view: *const guestmem_view,
     addr: u64,
-    len: u64,
+    size: u64,
 ) -> *mut c_void {
     // SAFETY: the caller keeps to the manual for its view.
-    let host = unsafe { host_of(view, addr, len, false) };
+    let host = unsafe { host_of(view, addr, size, false) };
     host.map_or(null_mut(), |host| host.cast())
 }
 
 /// The exported twin of guestmem_view_ptr_writable().
 ///
-/// @param view  a view.
+/// @param view  a view of a live memory.
 /// @param addr  first guest address.
-/// @param len   bytes.
-/// @return The host address of the first byte; NULL when len is 0, the range is not within one
-///   region, or that is read-only.
+/// @param size  size in bytes.
+/// @return The host address of the first byte; NULL if size is 0, the range is not within one
+///   region, or that region is read-only.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_view_ptr_writable_fn(
     view: *const guestmem_view,
     addr: u64,
-    len: u64,
+    size: u64,
 ) -> *mut c_void {
     // SAFETY: the caller keeps to the manual for its view.
-    let host = unsafe { host_of(view, addr, len, true) };
+    let host = unsafe { host_of(view, addr, size, true) };
     host.map_or(null_mut(), |host| host.cast())
 }
 
