@@ -10,13 +10,17 @@
 //! - [`access`]: everything that touches guest bytes.
 //! - [`memory`]: regions, mappings, backings, the lookup table and how it is published, policies.
 //! - [`host`]: what the system is asked: files, /proc, signals, threads, allocation that may fail.
-//! - [`address`], [`error`]: all arithmetic that could wrap; what can go wrong.
+//! - [`address`], [`error`], [`per_thread`]: all arithmetic that could wrap; what can go wrong; what is
+//!   kept for each thread.
 //!
 //! `include/guestmem_inline.h` does in C what [`memory::table`] and [`access::volatile`] do for single
 //! values, on the same lookup table.
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("libguestmem is for 64-bit Linux");
+
+#[macro_use]
+pub mod per_thread;
 
 pub mod access;
 pub mod address;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// From the ground up. The rooms of `image` are floors too; what lies in none of them serves all.
 const FLOORS: [&[&str]; 10] = [
-    &["address", "error"],
+    &["address", "error", "per_thread"],
     &["host"],
     &["memory"],
     &["access"],

@@ -12,9 +12,10 @@
 //! look at a thread-local after a failure.
 
 use crate::error::{Error, Result};
+use crate::per_thread::Zeroed;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::ptr::{NonNull, null, null_mut};
+use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The system's allocator, with the thread's reserve behind it.
@@ -28,11 +29,35 @@ static ALLOCATOR: Allocator = Allocator;
 /// Reserves that exist. Without one, releasing memory needs no look at whose it is.
 static RESERVES: AtomicUsize = AtomicUsize::new(0);
 
-thread_local! {
-    /// The reserve that serves the thread; NULL: none.
-    static SERVING: Cell<*const Reserve> = const { Cell::new(null()) };
-    /// The reserve that the thread holds; memory of it may be released when it serves no more.
-    static HELD: Cell<*const Reserve> = const { Cell::new(null()) };
+/// The thread's reserves; NULL: none.
+struct Reserves {
+    /// The one that serves.
+    serving: Cell<*const Reserve>,
+    /// The one that is held; memory of it may be released when it serves no more.
+    held: Cell<*const Reserve>,
+}
+
+// SAFETY: zeros are null pointers.
+unsafe impl Zeroed for Reserves {}
+
+per_thread!(reserves, "libguestmem_reserves", Reserves);
+
+fn serving() -> *const Reserve {
+    reserves(|reserves| reserves.serving.get())
+}
+
+/// Returns which served before.
+fn serve_from(reserve: *const Reserve) -> *const Reserve {
+    reserves(|reserves| reserves.serving.replace(reserve))
+}
+
+fn held() -> *const Reserve {
+    reserves(|reserves| reserves.held.get())
+}
+
+/// Returns which was held before.
+fn hold(reserve: *const Reserve) -> *const Reserve {
+    reserves(|reserves| reserves.held.replace(reserve))
 }
 
 /// Memory of a thread for allocations that must not fail.
@@ -65,7 +90,7 @@ impl Reserve {
             was_needed: Cell::new(false),
         };
         RESERVES.fetch_add(1, Ordering::Relaxed);
-        let outer = HELD.replace(&raw const reserve);
+        let outer = hold(&reserve);
         let held = Held(&reserve, layout, outer);
         let result = work(&reserve);
         drop(held);
@@ -75,7 +100,7 @@ impl Reserve {
     /// Runs `work`, whose allocations come from the reserve where the system has no more. What it
     /// returns must be gone when [`Reserve::with`] ends.
     pub fn serve<T>(&self, work: impl FnOnce() -> T) -> T {
-        let serving = Serving(SERVING.replace(self));
+        let serving = Serving(serve_from(self));
         let result = work();
         drop(serving);
         result
@@ -127,7 +152,7 @@ struct Held<'a>(&'a Reserve, Layout, *const Reserve);
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        HELD.set(self.2);
+        hold(self.2);
         RESERVES.fetch_sub(1, Ordering::Relaxed);
         // SAFETY: allocated in `with` with this layout; what was served from it is gone.
         unsafe { System.dealloc(self.0.start.as_ptr(), self.1) };
@@ -138,7 +163,7 @@ struct Serving(*const Reserve);
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        SERVING.set(self.0);
+        serve_from(self.0);
     }
 }
 
@@ -148,7 +173,7 @@ fn holder<'a>(block: *mut u8) -> Option<&'a Reserve> {
         return None;
     }
     // SAFETY: `with` keeps the reserve alive for as long as the thread holds it.
-    let held = unsafe { HELD.get().as_ref() }?;
+    let held = unsafe { held().as_ref() }?;
     held.holds(block).then_some(held)
 }
 
@@ -188,7 +213,7 @@ unsafe impl GlobalAlloc for Allocator {
         if held.is_none() {
             // SAFETY: passed on.
             let moved = unsafe { System.realloc(block, layout, size) };
-            if !moved.is_null() || SERVING.get().is_null() {
+            if !moved.is_null() || serving().is_null() {
                 return moved;
             }
         } else if held.is_some_and(|reserve| reserve.resize(block, size)) {
@@ -211,7 +236,7 @@ unsafe impl GlobalAlloc for Allocator {
 #[cold]
 fn from_reserve(layout: Layout) -> *mut u8 {
     // SAFETY: `serve` keeps the reserve alive for as long as it serves.
-    match unsafe { SERVING.get().as_ref() } {
+    match unsafe { serving().as_ref() } {
         Some(reserve) => reserve.allocate(layout),
         None => null_mut(),
     }
@@ -241,7 +266,7 @@ mod tests {
             Ok(())
         })
         .unwrap();
-        assert!(SERVING.get().is_null() && HELD.get().is_null());
+        assert!(serving().is_null() && held().is_null());
     }
 
     #[test]
