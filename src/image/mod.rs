@@ -12,7 +12,7 @@
 //! - [`progress`]: how far work has come.
 //! - [`read`]: loading images and restoring memory.
 //! - [`regions`]: the regions that an image is of.
-//! - [`write`]: taking snapshots and saving image files.
+//! - [`mod@write`]: taking snapshots and saving image files.
 
 pub mod batch;
 pub mod claimed;
