@@ -9,7 +9,7 @@ use guestmem::error::{Error, Result};
 use guestmem::host::handle::Ref;
 use guestmem::host::proc::page_size;
 use guestmem::memory::guest::GuestMemory;
-use guestmem::memory::region::{RegionOptions, Source};
+use guestmem::memory::options::{RegionOptions, Source};
 use guestmem::memory::table::{Span, Table};
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -214,7 +214,8 @@ unsafe fn between(number: i64, own: libc::iovec, parts: &[libc::iovec]) -> Outco
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::region::{MemoryRegion, RegionOptions, Source};
+    use crate::memory::options::{RegionOptions, Source};
+    use crate::memory::region::MemoryRegion;
 
     fn both() -> [Bounce; 2] {
         [Bounce(shared().unwrap()), Bounce(Memory::Private(zeros(Bounce::SIZE).unwrap()))]

@@ -260,7 +260,7 @@ mod tests {
     use super::*;
     use crate::host::handle::Ref;
     use crate::host::proc::page_size;
-    use crate::memory::region::RegionOptions;
+    use crate::memory::options::RegionOptions;
 
     /// Three touching regions of one page each.
     fn touching() -> Ref<GuestMemory> {

@@ -15,7 +15,7 @@ use crate::ffi::{
 use crate::host::alloc::vec_of;
 use crate::host::handle::Ref;
 use crate::memory::guest::GuestMemory;
-use crate::memory::region::RegionOptions;
+use crate::memory::options::RegionOptions;
 use std::ffi::c_int;
 use std::ptr::null_mut;
 

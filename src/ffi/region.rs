@@ -9,7 +9,8 @@ use crate::ffi::{
     Plain, call_about, known_flags, print_no_panics, required, set, share_out, struct_in, take_back,
 };
 use crate::host::proc;
-use crate::memory::region::{CallerMemory, MemoryRegion, RegionOptions, Source};
+use crate::memory::options::{CallerMemory, RegionOptions, Source};
+use crate::memory::region::MemoryRegion;
 use std::ffi::{c_int, c_void};
 use std::mem::offset_of;
 use std::ptr::null_mut;

@@ -13,6 +13,7 @@
 //! - [`reserve`]: memory set aside for code that cannot bear a failed allocation.
 //! - [`same_file`]: which file a mapping is of.
 //! - [`signals`]: keeping signals from the embedder while a call works.
+//! - [`text`]: texts that grow fallibly.
 //! - [`threads`]: threads that live no longer than the call that starts them.
 //! - [`userfault`]: whether a userfaultfd may have pages of some memory that are missing in it.
 
@@ -26,5 +27,6 @@ pub mod process;
 pub mod reserve;
 pub mod same_file;
 pub mod signals;
+pub mod text;
 pub mod threads;
 pub mod userfault;

@@ -5,7 +5,8 @@
 //! or, on a file system that numbers the files of each of its parts anew, of another one.
 
 use crate::error::{Error, Result, errno};
-use crate::host::file::{self, FileId};
+use crate::host::file;
+use crate::host::file::FileId;
 use crate::host::proc;
 use crate::host::proc::{Area, Maps, page_size};
 use std::os::fd::{AsRawFd, RawFd};

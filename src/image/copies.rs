@@ -6,8 +6,8 @@ use crate::access::bounce::Bounce;
 use crate::access::volatile;
 use crate::error::{Error, Result};
 use crate::host::alloc::vec_of;
-use crate::image::fold::{Hole, pieces};
 use crate::image::format::metadata::{Chunk, DataRange};
+use crate::image::pieces::{Hole, pieces};
 use crate::image::regions::Regions;
 use crate::memory::region::MemoryRegion;
 
@@ -120,7 +120,7 @@ pub fn is_zero(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::host::proc::page_size;
-    use crate::memory::region::RegionOptions;
+    use crate::memory::options::RegionOptions;
 
     /// Every cut of a range into chunks, around holes in which the memory holds something too.
     #[test]

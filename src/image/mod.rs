@@ -6,9 +6,9 @@
 //! - [`copies`]: reading guest memory for a snapshot: each byte is copied once, by the kernel, and
 //!   what is looked at is the copy.
 //! - [`find`]: which parts of a region hold data.
-//! - [`fold`]: keeping the metadata within its limit: where data is so scattered that the text of
-//!   its ranges would outgrow it, the smallest holes become data, as few as will do.
 //! - [`mod@format`]: what a snapshot says about itself, read and written.
+//! - [`pieces`]: what a chunk is made of: data of a region, and holes that were folded into its
+//!   range.
 //! - [`progress`]: how far work has come.
 //! - [`read`]: loading images and restoring memory.
 //! - [`regions`]: the regions that an image is of.
@@ -18,8 +18,8 @@ pub mod batch;
 pub mod claimed;
 pub mod copies;
 pub mod find;
-pub mod fold;
 pub mod format;
+pub mod pieces;
 pub mod progress;
 pub mod read;
 pub mod regions;

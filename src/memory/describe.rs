@@ -2,12 +2,14 @@
 //! A memory in words for people and logs: one JSON object.
 
 use crate::error::{Error, Result};
-use crate::host::alloc::{to_json, vec_of};
+use crate::host::alloc::vec_of;
 use crate::host::pagemap::{PageMap, Wanted};
 use crate::host::proc;
+use crate::host::text::to_json;
 use crate::memory::guest::GuestMemory;
+use crate::memory::options::Source;
 use crate::memory::policy;
-use crate::memory::region::{MemoryRegion, Source};
+use crate::memory::region::MemoryRegion;
 use serde::{Serialize, Serializer};
 use std::os::fd::RawFd;
 
@@ -143,7 +145,7 @@ fn backing_name(source: Source) -> &'static str {
 mod tests {
     use super::*;
     use crate::host::proc::page_size;
-    use crate::memory::region::RegionOptions;
+    use crate::memory::options::RegionOptions;
 
     #[test]
     fn the_description_is_json_that_tells_what_is_there() {

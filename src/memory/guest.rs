@@ -7,11 +7,12 @@ use crate::error::{About, Error, Result};
 use crate::host::alloc::vec_of;
 use crate::host::handle::{Pool, Pooled, Ref};
 use crate::host::proc::Maps;
-use crate::memory::backing::{Backing, BackingFile};
 use crate::memory::mapping::Here;
+use crate::memory::memfds::MemfdLayout;
+use crate::memory::options::RegionOptions;
 use crate::memory::policy;
 use crate::memory::published::Published;
-use crate::memory::region::{MemoryRegion, RegionOptions, Source};
+use crate::memory::region::MemoryRegion;
 use crate::memory::table::{Entry, FlatSize, Table};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -319,46 +320,6 @@ fn check_order(options: &[RegionOptions], about: &About) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The library's memfds for one memory: one for plain pages and one for each huge page size, each
-/// with the offset that the next of its regions gets.
-struct MemfdLayout {
-    files: Vec<(Option<u32>, Ref<BackingFile>, u64)>,
-}
-
-impl MemfdLayout {
-    fn new(options: &[RegionOptions]) -> Result<Self> {
-        let mut files: Vec<(Option<u32>, Ref<BackingFile>, u64)> = Vec::new();
-        for kind in options.iter().filter_map(|option| memfd_kind(option.source)) {
-            if files.iter().any(|(known, ..)| *known == kind) {
-                continue;
-            }
-            let of_kind = options.iter().filter(|option| memfd_kind(option.source) == Some(kind));
-            let total = of_kind.map(|option| option.size).sum();
-            files.try_reserve(1).map_err(|_| Error::NoMemory("a list of files"))?;
-            files.push((kind, BackingFile::memfd(total, kind)?, 0));
-        }
-        Ok(MemfdLayout { files })
-    }
-
-    fn backing(&mut self, option: &RegionOptions) -> Result<Option<Backing>> {
-        let Some(kind) = memfd_kind(option.source) else { return Ok(None) };
-        let known = self.files.iter_mut().find(|(known, ..)| *known == kind);
-        let (_, file, next) = known.ok_or(Error::Internal("a memfd was not laid out"))?;
-        let offset = *next;
-        *next += option.size;
-        Ok(Some(Backing::Shared { file: file.clone(), offset }))
-    }
-}
-
-/// The kind of memfd that a region lives in, if it does: its huge page size.
-fn memfd_kind(source: Source) -> Option<Option<u32>> {
-    match source {
-        Source::Memfd => Some(None),
-        Source::Huge { log2 } => Some(Some(log2)),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,9 @@
 //! - [`describe`]: A memory in words for people and logs: one JSON object.
 //! - [`guest`]: guestMemory: the set of regions, and what can be asked about it.
 //! - [`mapping`]: one mapping with its guard pages: creation, advice, locking, removal of pages.
+//! - [`memfds`]: where regions without a backing of their own lie: one memfd for all, one more for
+//!   each size of huge pages.
+//! - [`options`]: how a region is asked for: its place, its source, its host mapping.
 //! - [`policy`]: memory policy: what the kernel is asked to do with all regions of a memory.
 //! - [`published`]: the pointer that readers follow without a lock, and the version by which they
 //!   tell later whether what they found is still in force.
@@ -24,6 +27,8 @@ pub mod claim;
 pub mod describe;
 pub mod guest;
 pub mod mapping;
+pub mod memfds;
+pub mod options;
 pub mod policy;
 pub mod published;
 pub mod region;

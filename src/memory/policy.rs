@@ -289,7 +289,7 @@ fn kind_of(region: &MemoryRegion, maps: &Maps) -> Result<MemoryKind> {
 mod tests {
     use super::*;
     use crate::host::file;
-    use crate::memory::region::{RegionOptions, Source};
+    use crate::memory::options::{RegionOptions, Source};
     use std::os::fd::AsRawFd;
     use std::sync::Barrier;
 

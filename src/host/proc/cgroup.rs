@@ -3,9 +3,9 @@
 //! counted against such a limit before it is touched, and then an access may be refused.
 
 use crate::address::align_down;
-use crate::host::alloc::Sink;
 use crate::host::file;
 use crate::host::proc::{page_size, read_file};
+use crate::host::text::Sink;
 use std::ffi::CStr;
 use std::io::Write;
 use std::os::fd::AsRawFd;

@@ -114,7 +114,7 @@ mod tests {
     use crate::access::volatile;
     use crate::host::proc::Maps;
     use crate::image::find::extents::find;
-    use crate::memory::region::RegionOptions;
+    use crate::memory::options::RegionOptions;
 
     /// A region of `pages`, each with the byte that `byte` gives for it.
     fn region(pages: u64, byte: impl Fn(u64) -> u8) -> Ref<MemoryRegion> {

@@ -3,7 +3,7 @@
 //! a checksum for each chunk of these. Written here as JSON, read back by [`crate::image::format::parse`].
 
 use crate::error::Result;
-use crate::host::alloc::to_json;
+use crate::host::text::to_json;
 use serde::{Serialize, Serializer};
 use std::iter::once;
 use std::ops::Range;

@@ -14,7 +14,7 @@ use crate::image::read::open::Image;
 use crate::image::read::put::Place;
 use crate::image::read::{holes, map};
 use crate::memory::guest::GuestMemory;
-use crate::memory::region::RegionOptions;
+use crate::memory::options::RegionOptions;
 use std::ffi::CStr;
 use std::os::fd::AsRawFd;
 

@@ -16,7 +16,8 @@ use crate::image::find::extents::Found;
 use crate::image::format::metadata::{DataRange, Metadata, RegionRecord};
 use crate::memory::backing::{Backing, BackingFile, FileUse};
 use crate::memory::guest::GuestMemory;
-use crate::memory::region::{MemoryRegion, RegionOptions, Source};
+use crate::memory::options::{RegionOptions, Source};
+use crate::memory::region::MemoryRegion;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 

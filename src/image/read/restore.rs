@@ -27,7 +27,8 @@ use crate::image::read::open::Image;
 use crate::image::read::put::{Place, Present, check_zeros};
 use crate::image::regions::{memory_size, stat};
 use crate::memory::guest::GuestMemory;
-use crate::memory::region::{MemoryRegion, Source};
+use crate::memory::options::Source;
+use crate::memory::region::MemoryRegion;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, RawFd};
 

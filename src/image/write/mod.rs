@@ -2,6 +2,8 @@
 //! Taking snapshots and saving image files.
 //!
 //! - [`busy`]: files that a snapshot must not be written to: those that hold the memory.
+//! - [`fold`]: keeping the metadata within its limit: where data is so scattered that the text of
+//!   its ranges would outgrow it, the smallest holes become data, as few as will do.
 //! - [`gather`]: writing a snapshot to a file, pipe or socket: many ranges with one system call,
 //!   straight from the mappings.
 //! - [`options`]: how a snapshot is to be taken.
@@ -16,6 +18,7 @@
 //!   function.
 
 pub mod busy;
+pub mod fold;
 pub mod gather;
 pub mod options;
 pub mod output;

@@ -6,9 +6,9 @@ use crate::error::{Error, Result};
 use crate::host::alloc::vec_of;
 use crate::image::batch::{Batch, Steps};
 use crate::image::copies::Copies;
-use crate::image::fold::Hole;
 use crate::image::format::checksum::{Write, checksum};
 use crate::image::format::metadata::Metadata;
+use crate::image::pieces::Hole;
 use crate::image::progress::Progress;
 use crate::image::regions::Regions;
 

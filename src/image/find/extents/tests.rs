@@ -10,7 +10,7 @@ use crate::access::volatile;
 use crate::error::Error;
 use crate::host::proc::{Maps, page_size};
 use crate::image::find::way::{Keeping, Way};
-use crate::memory::region::{CallerMemory, RegionOptions, Source};
+use crate::memory::options::{CallerMemory, RegionOptions, Source};
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{Seek, SeekFrom};

@@ -4,7 +4,7 @@ use super::*;
 use crate::access::volatile::{copy_from_guest, fill};
 use crate::host::proc::Maps;
 use crate::image::read::restore::{RestoreOptions, restore_from, restore_from_fd};
-use crate::memory::region::{CallerMemory, RegionOptions, Source};
+use crate::memory::options::{CallerMemory, RegionOptions, Source};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, FromRawFd};

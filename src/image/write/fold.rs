@@ -4,53 +4,13 @@
 
 use crate::error::{Error, Result};
 use crate::host::alloc::vec_of;
-use crate::image::format::metadata::{Chunk, DataRange, Metadata, range_text};
+use crate::image::format::metadata::{DataRange, Metadata, range_text};
+use crate::image::pieces::Hole;
 
 /// Bytes of text that everything outside the regions takes at the most.
 const FRAME_TEXT: u64 = 256;
 /// Bytes of text that a region without its ranges takes at the most.
 const REGION_TEXT: u64 = 128;
-
-/// A hole that the snapshot holds as zeros.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hole {
-    /// Index of its region.
-    pub region: usize,
-    /// Where it lies in the region.
-    pub range: DataRange,
-}
-
-/// A part of a chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// Where it lies in the region.
-    pub range: DataRange,
-    /// It is zeros, whatever the region holds there.
-    pub is_hole: bool,
-}
-
-/// Cuts a chunk at the `holes` that were folded.
-pub fn pieces(holes: &[Hole], chunk: Chunk) -> impl Iterator<Item = Piece> {
-    let end = chunk.offset + chunk.len as u64;
-    let behind = |hole: &Hole| (hole.region, hole.range.end) <= (chunk.region, chunk.offset);
-    let mut holes = holes[holes.partition_point(behind)..].iter();
-    let mut hole = holes.next();
-    let mut at = chunk.offset;
-    std::iter::from_fn(move || {
-        let bounds = hole.filter(|hole| hole.region == chunk.region && hole.range.start < end);
-        let (first, last) = bounds.map_or((end, end), |hole| (hole.range.start, hole.range.end));
-        let piece = match at {
-            _ if at == end => return None,
-            _ if at < first => Piece { range: DataRange { start: at, end: first }, is_hole: false },
-            _ => {
-                hole = holes.next();
-                Piece { range: DataRange { start: at, end: last.min(end) }, is_hole: true }
-            }
-        };
-        at = piece.range.end;
-        Some(piece)
-    })
-}
 
 /// Size of a hole and index of the range before it. All holes up to one are folded together.
 type Threshold = (u64, usize);
