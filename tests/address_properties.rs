@@ -7,7 +7,7 @@ use guestmem::access::volatile::VolatileSlice;
 use guestmem::address::{GuestRange, fits, is_aligned, next_congruent};
 use guestmem::error::{Error, Result};
 use guestmem::host::handle::Ref;
-use guestmem::host::proc::page_size;
+use guestmem::host::system::page_size;
 use guestmem::memory::guest::GuestMemory;
 use guestmem::memory::options::{RegionOptions, Source};
 use guestmem::memory::table::{Span, Table};

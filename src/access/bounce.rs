@@ -13,7 +13,7 @@ use crate::host::alloc::zeros;
 use crate::host::file;
 use crate::host::file::Outcome;
 use crate::host::handle::Ref;
-use crate::host::proc::page_size;
+use crate::host::system::page_size;
 use crate::memory::backing::BackingFile;
 use crate::memory::mapping::{Content, Mapping, Placement};
 use std::slice;

@@ -259,7 +259,7 @@ fn copy_backward(to: &Span, from: &Span) {
 mod tests {
     use super::*;
     use crate::host::handle::Ref;
-    use crate::host::proc::page_size;
+    use crate::host::system::page_size;
     use crate::memory::options::RegionOptions;
 
     /// Three touching regions of one page each.

@@ -8,7 +8,7 @@ use crate::error::{About, Error, Result};
 use crate::ffi::{
     Plain, call_about, known_flags, print_no_panics, required, set, share_out, struct_in, take_back,
 };
-use crate::host::proc;
+use crate::host::system;
 use crate::memory::options::{CallerMemory, RegionOptions, Source};
 use crate::memory::region::MemoryRegion;
 use std::ffi::{c_int, c_void};
@@ -156,7 +156,7 @@ fn source(options: &guestmem_region_options) -> Result<Source> {
 
 fn huge_source(log2: u32) -> Result<Source> {
     match log2 {
-        0 => Ok(Source::Huge { log2: proc::default_huge_log2()? }),
+        0 => Ok(Source::Huge { log2: system::default_huge_log2()? }),
         log2 if HUGE_SIZES.contains(&log2) => Ok(Source::Huge { log2 }),
         _ => Err(Error::InvalidArgument("no huge page has that size")),
     }

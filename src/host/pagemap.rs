@@ -6,7 +6,7 @@ use crate::host::alloc::vec_of;
 use crate::host::file;
 use crate::host::file::pread_some;
 use crate::host::kept;
-use crate::host::proc::page_size;
+use crate::host::system::page_size;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 /// Which pages to look for.

@@ -5,10 +5,12 @@
 //! or, on a file system that numbers the files of each of its parts anew, of another one.
 
 use crate::error::{Error, Result, errno};
+use crate::host::areas::Area;
 use crate::host::file;
 use crate::host::file::FileId;
+use crate::host::maps::Maps;
 use crate::host::proc;
-use crate::host::proc::{Area, Maps, page_size};
+use crate::host::system::page_size;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr::null_mut;
 

@@ -119,7 +119,7 @@ pub fn is_zero(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::proc::page_size;
+    use crate::host::system::page_size;
     use crate::memory::options::RegionOptions;
 
     /// Every cut of a range into chunks, around holes in which the memory holds something too.

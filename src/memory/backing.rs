@@ -5,7 +5,7 @@ use crate::address::fits;
 use crate::error::{Error, Result, errno};
 use crate::host::file;
 use crate::host::handle::{Pool, Pooled, Ref};
-use crate::host::proc::page_size;
+use crate::host::system::page_size;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 

@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::host::alloc::vec_of;
 use crate::host::pagemap::{PageMap, Wanted};
-use crate::host::proc;
+use crate::host::smaps;
 use crate::host::text::to_json;
 use crate::memory::guest::GuestMemory;
 use crate::memory::options::Source;
@@ -64,7 +64,7 @@ impl Serialize for Host {
 
 /// Regions, backings, policy and resident bytes of `mem`.
 pub fn describe(mem: &GuestMemory) -> Result<Vec<u8>> {
-    let areas = match proc::resident_areas() {
+    let areas = match smaps::resident_areas() {
         Err(error @ Error::NoMemory(_)) => return Err(error),
         // Without /proc it is not known, and not told.
         areas => areas.ok(),
@@ -144,7 +144,7 @@ fn backing_name(source: Source) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::proc::page_size;
+    use crate::host::system::page_size;
     use crate::memory::options::RegionOptions;
 
     #[test]

@@ -6,7 +6,7 @@ use crate::address::is_aligned;
 use crate::error::{About, Error, Result};
 use crate::host::alloc::vec_of;
 use crate::host::handle::{Pool, Pooled, Ref};
-use crate::host::proc::Maps;
+use crate::host::maps::Maps;
 use crate::memory::mapping::Here;
 use crate::memory::memfds::MemfdLayout;
 use crate::memory::options::RegionOptions;

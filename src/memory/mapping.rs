@@ -8,8 +8,8 @@ mod room;
 
 use crate::address::{align_down, fits, next_congruent};
 use crate::error::{Error, Result, errno};
-use crate::host::proc::page_size;
 use crate::host::process;
+use crate::host::system::page_size;
 use crate::host::threads;
 pub use replaced::Replaced;
 use std::os::fd::RawFd;

@@ -3,7 +3,7 @@
 
 use crate::address::{GuestRange, is_aligned};
 use crate::error::{Error, Result};
-use crate::host::proc::page_size;
+use crate::host::system::page_size;
 use std::os::fd::RawFd;
 
 /// Where a region's bytes are to come from.

@@ -3,11 +3,15 @@
 
 use crate::error::{Error, Result};
 use crate::host::alloc::push;
+use crate::host::areas::MemoryKind;
 use crate::host::handle::Ref;
+use crate::host::huge_pages;
+use crate::host::huge_pages::Asked;
+use crate::host::maps::Maps;
 use crate::host::proc;
-use crate::host::proc::huge_pages;
-use crate::host::proc::huge_pages::Asked;
-use crate::host::proc::{Flagged, Maps, MemoryKind, page_size};
+use crate::host::smaps;
+use crate::host::smaps::Flagged;
+use crate::host::system::page_size;
 use crate::memory::backing::Backing;
 use crate::memory::caller;
 use crate::memory::mapping::Advice;
@@ -157,10 +161,10 @@ fn flags_before(regions: &[Ref<MemoryRegion>], advice: Advice) -> Result<Option<
     let is_locked = |region: &MemoryRegion| {
         advice == Advice::Lock
             && !region.has(advice)
-            && proc::is_locked(region.host() as u64, region.range().size())
+            && smaps::is_locked(region.host() as u64, region.range().size())
     };
     if regions.iter().any(|region| is_of_caller(region) || is_locked(region)) {
-        return proc::flags_of_areas(flag, opposite).map(Some);
+        return smaps::flags_of_areas(flag, opposite).map(Some);
     }
     Ok(None)
 }
@@ -311,7 +315,7 @@ mod tests {
                 both.wait();
                 region.apply(Advice::DontFork, [(0, 2 * page)].into_iter()).unwrap();
             });
-            let kept = proc::flagged_areas("dc").unwrap();
+            let kept = smaps::flagged_areas("dc").unwrap();
             let is_kept = |at: u64| kept.iter().any(|&(first, end)| first <= at && at < end);
             assert!(is_kept(start) && is_kept(start + page));
             region.take_back(Advice::DontFork, [(0, 2 * page)].into_iter());

@@ -5,9 +5,11 @@ mod remove;
 
 use crate::address::GuestRange;
 use crate::error::{Error, Result};
+use crate::host::cgroup;
 use crate::host::handle::{Pool, Pooled, Ref};
-use crate::host::proc;
-use crate::host::proc::{Maps, cgroup, page_size};
+use crate::host::maps::Maps;
+use crate::host::system;
+use crate::host::system::page_size;
 use crate::memory::backing::{Backing, BackingFile, FileUse};
 use crate::memory::caller;
 use crate::memory::caller::{Given, Part};
@@ -106,7 +108,7 @@ impl MemoryRegion {
                 map(Content::Shared { fd: file.fd(), offset: *offset })?
             }
             (Backing::CopyOnWrite { file, offset }, _) => {
-                let huge = page_size > proc::page_size();
+                let huge = page_size > system::page_size();
                 map(Content::CopyOnWrite { fd: file.fd(), offset: *offset, huge })?
             }
             (Backing::Caller { .. }, Source::Caller { memory, .. }) => {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Tests of `proc`.
 
-use super::*;
+use crate::host::areas::{MemoryKind, parse_area};
+use crate::host::smaps::{flagged_areas, resident_areas};
 
 #[test]
 fn lines_of_the_map_are_told_apart() {

@@ -4,7 +4,7 @@
 use crate::error::Result;
 use crate::host::alloc::push;
 use crate::host::file;
-use crate::host::proc::page_size;
+use crate::host::system::page_size;
 use crate::image::find::pieces::{FilePart, Pieces};
 use crate::image::find::ranges::Found;
 use crate::image::find::way::{Extent, Keeping, allocated, stat_error};

@@ -3,8 +3,10 @@
 
 use crate::error::{Error, Result};
 use crate::host::alloc::push;
+use crate::host::areas::{Area, MemoryKind};
 use crate::host::file::FileId;
-use crate::host::proc::{Area, Maps, MemoryKind, needed};
+use crate::host::maps::Maps;
+use crate::host::proc::needed;
 use crate::image::find::ranges::{Found, within};
 use crate::image::find::way::{Keeping, Way};
 use crate::image::format::metadata::DataRange;

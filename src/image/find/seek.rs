@@ -4,7 +4,7 @@
 use crate::address::{align_down, next_congruent};
 use crate::error::{Error, Result};
 use crate::host::file;
-use crate::host::proc::page_size;
+use crate::host::system::page_size;
 use crate::image::find::ranges::{Found, within};
 use crate::image::format::metadata::DataRange;
 use std::os::fd::{AsRawFd, OwnedFd};

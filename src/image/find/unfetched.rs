@@ -3,9 +3,11 @@
 //! looks like a hole.
 
 use crate::error::{Error, Result};
+use crate::host::areas::{Area, MemoryKind};
 use crate::host::handle::Ref;
+use crate::host::maps::Maps;
 use crate::host::proc;
-use crate::host::proc::{Area, Maps, MemoryKind};
+use crate::host::smaps;
 use crate::host::userfault::{Answer, Userfault};
 use crate::memory::backing::Backing;
 use crate::memory::region::MemoryRegion;
@@ -49,7 +51,7 @@ fn is_free(region: &MemoryRegion, userfault: &Userfault, maps: &Maps) -> bool {
 
 /// Refuses regions that have a userfaultfd for missing pages.
 pub fn refuse(regions: &[Ref<MemoryRegion>]) -> Result<()> {
-    let areas = proc::needed(proc::flagged_areas("um"))?;
+    let areas = proc::needed(smaps::flagged_areas("um"))?;
     for region in regions {
         let start = region.host() as u64;
         // They are in order.

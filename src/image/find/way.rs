@@ -6,7 +6,7 @@ use crate::host::file;
 use crate::host::file::{FileId, Outcome};
 use crate::host::pagemap::unavailable;
 use crate::host::proc;
-use crate::host::proc::page_size;
+use crate::host::system::page_size;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 /// What to tell of.

@@ -5,7 +5,7 @@ use crate::address::align_down;
 use crate::error::Result;
 use crate::host::alloc::{push, vec_of};
 use crate::host::handle::Ref;
-use crate::host::proc::page_size;
+use crate::host::system::page_size;
 use crate::host::threads;
 use crate::image::copies::{Copies, is_zero, steps};
 use crate::image::find::extents::Found;
@@ -112,7 +112,7 @@ fn keep(regions: &[Ref<MemoryRegion>], parts: &[Part]) -> Result<Vec<Part>> {
 mod tests {
     use super::*;
     use crate::access::volatile;
-    use crate::host::proc::Maps;
+    use crate::host::maps::Maps;
     use crate::image::find::extents::find;
     use crate::memory::options::RegionOptions;
 

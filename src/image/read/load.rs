@@ -5,7 +5,7 @@ use crate::access::bounce::Part;
 use crate::error::{Error, Result};
 use crate::host::alloc::vec_of;
 use crate::host::handle::Ref;
-use crate::host::proc::page_size;
+use crate::host::system::page_size;
 use crate::image::batch;
 use crate::image::format::metadata::Chunk;
 use crate::image::progress::Progress;

@@ -10,7 +10,7 @@ use crate::host::alloc::{push, vec_of};
 use crate::host::file;
 use crate::host::file::pread_some;
 use crate::host::handle::Ref;
-use crate::host::proc::page_size;
+use crate::host::system::page_size;
 use crate::image::find::extents;
 use crate::image::find::extents::Found;
 use crate::image::format::metadata::{DataRange, Metadata, RegionRecord};

@@ -4,7 +4,7 @@
 
 use crate::access::bounce::Part;
 use crate::error::{Error, Result};
-use crate::host::proc::page_size;
+use crate::host::system::page_size;
 use crate::image::copies::{Copies, is_zero, steps};
 use crate::image::format::metadata::{Chunk, DataRange};
 use crate::image::regions::Regions;

@@ -12,7 +12,7 @@ use crate::host::alloc::vec_of;
 use crate::host::file;
 use crate::host::file::{Read, read_some};
 use crate::host::handle::Ref;
-use crate::host::proc::Maps;
+use crate::host::maps::Maps;
 use crate::image::batch;
 use crate::image::batch::Steps;
 use crate::image::claimed::{Claimed, Work};

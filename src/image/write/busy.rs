@@ -2,10 +2,12 @@
 //! Files that a snapshot must not be written to: those that hold the memory.
 
 use crate::error::{Error, Result};
+use crate::host::areas::{Area, MemoryKind};
 use crate::host::file;
 use crate::host::file::is_regular;
 use crate::host::file::{FileId, id_of};
-use crate::host::proc::{Area, Maps, MemoryKind, needed};
+use crate::host::maps::Maps;
+use crate::host::proc::needed;
 use crate::host::same_file;
 use crate::image::regions::{Regions, stat};
 use crate::memory::backing::Backing;

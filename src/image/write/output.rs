@@ -4,8 +4,8 @@
 
 use crate::error::{Error, Result, errno};
 use crate::host::file;
-use crate::host::proc::page_size;
 use crate::host::signals::QuietSignals;
+use crate::host::system::page_size;
 use crate::image::format::metadata::{Layout, Metadata};
 use crate::image::regions::stat;
 use crate::image::write::gather::Target;

@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::host::alloc::vec_of;
 use crate::host::handle::Ref;
-use crate::host::proc::page_size;
+use crate::host::system::page_size;
 use crate::image::batch;
 use crate::image::claimed::whole_regions;
 use crate::image::find::{extents, zeros};

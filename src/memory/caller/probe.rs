@@ -3,8 +3,9 @@
 //! range lies in several, one that refuses must not be found when others have lost theirs.
 
 use crate::error::{Error, Result, errno, set_errno};
-use crate::host::proc;
-use crate::host::proc::{Area, MemoryKind, page_size};
+use crate::host::areas::{Area, MemoryKind};
+use crate::host::smaps;
+use crate::host::system::page_size;
 
 pub const LOCKED: Error = Error::Unsupported("the file behind the caller's memory is needed");
 pub const KEPT: Error =
@@ -25,7 +26,7 @@ pub enum Outlook {
 /// The outlook for a shared mapping whose file is not at hand, or an error where it would be refused.
 /// `at` is an address in it.
 pub fn shared(area: &Area, at: u64) -> Result<Outlook> {
-    if proc::is_locked(area.start, area.end - area.start) {
+    if smaps::is_locked(area.start, area.end - area.start) {
         return Err(LOCKED);
     }
     if area.unnamed && area.writable {
@@ -101,7 +102,7 @@ impl Drop for Second {
 
 /// Checks that the kernel would discard pages of a private mapping without a file. `at` is a page in it.
 pub fn private(area: &Area, at: u64) -> Result<Outlook> {
-    let is_locked = || proc::is_locked(area.start, area.end - area.start);
+    let is_locked = || smaps::is_locked(area.start, area.end - area.start);
     let is_plain = area.kind == MemoryKind::PrivateAnonymous && !is_locked();
     if !is_plain && !discards_locked() {
         return Err(KEPT);

@@ -2,7 +2,7 @@
 //! Tests of `guest`.
 
 use super::*;
-use crate::host::proc::page_size;
+use crate::host::system::page_size;
 
 fn memory(ranges: &[(u64, u64)]) -> Result<Ref<GuestMemory>> {
     let options: Vec<_> =

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::host::file;
-use crate::host::proc::page_size;
+use crate::host::system::page_size;
 use crate::memory::mapping::map_anywhere;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::null_mut;

@@ -5,7 +5,7 @@
 //! All regions together get half of what the rest of the process leaves, and no region more than is
 //! left for the others.
 
-use crate::host::proc;
+use crate::host::maps;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// However many the system allows: each costs memory of the kernel's, and is gone through.
@@ -68,7 +68,7 @@ impl Room {
     /// Counts those between two addresses that this is for, and all others: there may be less in use
     /// than was thought. Gives how many mappings there are.
     pub fn recount(&mut self, start: u64, end: u64) -> u64 {
-        let Ok((all, own)) = proc::count_mappings(start, end) else {
+        let Ok((all, own)) = maps::count_mappings(start, end) else {
             return MOST;
         };
         self.give_back(self.0.saturating_sub(own.saturating_sub(1)));
@@ -87,7 +87,7 @@ impl Drop for Room {
 fn limit() -> u64 {
     if BEFORE_LOOK.fetch_sub(1, Ordering::Relaxed) <= 0 {
         // Without /proc nobody knows of others.
-        set_limit(proc::count_mappings(0, 0).map_or(0, |(all, _)| all));
+        set_limit(maps::count_mappings(0, 0).map_or(0, |(all, _)| all));
     }
     LIMIT.load(Ordering::Relaxed)
 }
@@ -95,7 +95,7 @@ fn limit() -> u64 {
 /// Where there are so many mappings now.
 fn set_limit(all: u64) {
     let others = all.saturating_sub(TAKEN.load(Ordering::Relaxed));
-    let half = proc::most_mappings().saturating_sub(others) / 2;
+    let half = maps::most_mappings().saturating_sub(others) / 2;
     LIMIT.store(half.min(MOST), Ordering::Relaxed);
     // Others may have many more soon. But the more there are, the longer it takes to count them.
     BEFORE_LOOK.store((all / 32).clamp(128, 1024) as i64, Ordering::Relaxed);

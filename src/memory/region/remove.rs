@@ -4,7 +4,7 @@
 use crate::access::volatile;
 use crate::address::align_down;
 use crate::error::{Error, Result};
-use crate::host::proc::Maps;
+use crate::host::maps::Maps;
 use crate::memory::backing::Backing;
 use crate::memory::caller;
 use crate::memory::mapping::{Advice, Content, Replaced};

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::access::volatile::{copy_from_guest, fill};
-use crate::host::proc::Maps;
+use crate::host::maps::Maps;
 use crate::image::read::restore::{RestoreOptions, restore_from, restore_from_fd};
 use crate::memory::options::{CallerMemory, RegionOptions, Source};
 use std::fs::File;

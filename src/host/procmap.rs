@@ -2,8 +2,9 @@
 //! Asking for the one mapping at an address (PROCMAP_QUERY, Linux 6.11), whatever else is mapped.
 
 use crate::error::errno;
+use crate::host::areas::{Area, UNNAMED, kind_of};
 use crate::host::file::Outcome;
-use crate::host::proc::{Area, UNNAMED, kind_of, page_size};
+use crate::host::system::page_size;
 use std::os::fd::RawFd;
 
 /// `struct procmap_query` of linux/fs.h.

@@ -4,7 +4,8 @@
 
 use crate::address::align_down;
 use crate::host::file;
-use crate::host::proc::{page_size, read_file};
+use crate::host::proc::read_file;
+use crate::host::system::page_size;
 use crate::host::text::Sink;
 use std::ffi::CStr;
 use std::io::Write;

@@ -3,7 +3,8 @@
 
 use crate::error::Result;
 use crate::host::file::short_path;
-use crate::host::proc::{chosen, page_size};
+use crate::host::proc::chosen;
+use crate::host::system::page_size;
 
 /// Who wants huge pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,10 +3,15 @@
 
 use crate::error::{Error, Result};
 use crate::host::alloc::{push, vec_of};
+use crate::host::areas::parse_area;
+use crate::host::areas::{Area, parse_maps};
 use crate::host::kept;
 use crate::host::kept::Kept;
-use crate::host::proc::query::area_at;
-use crate::host::proc::{Area, page_size, page_sizes, parse_maps, read_own};
+use crate::host::proc::read_file;
+use crate::host::proc::read_own;
+use crate::host::procmap::area_at;
+use crate::host::smaps::page_sizes;
+use crate::host::system::page_size;
 use std::cell::OnceCell;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -100,10 +105,29 @@ fn among(all: &[Area], start: u64, end: u64) -> Result<Vec<Area>> {
     Ok(areas)
 }
 
+/// How many mappings this process has, and how many of them lie between two addresses.
+pub fn count_mappings(start: u64, end: u64) -> Result<(u64, u64)> {
+    let maps = read_own(Kept::Maps)?;
+    let (mut all, mut within) = (0, 0);
+    for area in maps.split(|&byte| byte == b'\n').filter_map(parse_area) {
+        all += 1;
+        within += u64::from(area.start >= start && area.end <= end);
+    }
+    Ok((all, within))
+}
+
+/// How many mappings a process may have.
+pub fn most_mappings() -> u64 {
+    const USUAL: u64 = 65530;
+    let text = read_file(c"/proc/sys/vm/max_map_count").unwrap_or_default();
+    let number = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
+    number.unwrap_or(USUAL)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::proc::MemoryKind;
+    use crate::host::areas::MemoryKind;
 
     #[test]
     fn own_memory_is_found_asked_for_or_read() {
