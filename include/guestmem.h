@@ -15,10 +15,12 @@
  *    5  Translating: addresses, slices
  *    6  Access: bytes and objects, values, slices, file descriptors
  *    7  The inline path: views, exported twins for values
- *    8  Managing
+ *    8  Managing: discarding pages, policies
  *    9  Changing the map while it is in use
  *   10  Snapshot and restore
  *   12  Images
+ *
+ * Section numbers do not change; 11 is not in use yet.
  *
  * Terms
  *   guest address  an address as the guest sees it, a uint64_t.
@@ -88,8 +90,7 @@
  *   GUESTMEM_E_INVALID_ARGUMENT  a required pointer is NULL, a flag bit or enum value is unknown,
  *                                a struct size is 0 or impossible, or a reserved field is not 0. A
  *                                NULL array or buffer is valid when its length is 0.
- *   GUESTMEM_E_NO_MEMORY         a host allocation failed. Calls of sections 5 to 7 do not
- *                                allocate.
+ *   GUESTMEM_E_NO_MEMORY         a host allocation failed. Sections 5 to 7 do not allocate.
  *   GUESTMEM_E_INTERNAL          a bug in the library.
  *   If several errors apply, the call reports the first of this order: handle, pointers, flags and
  *   enums, address, range, alignment, read-only.
@@ -173,15 +174,21 @@
  *   Never unmap, move or map over a region while it lives.
  *
  * Descriptors and mappings that a memory takes
- *   Descriptors: one for all regions of guestmem_new() and guestmem_new_with_options() that have
- *   no backing of their own, and one for each size of huge pages among them; one for each region
- *   with GUESTMEM_REGION_FD, and for each of guestmem_region_new() with shared memory of the
- *   library; one for a mapped image. GUESTMEM_REGION_PRIVATE and GUESTMEM_REGION_HOST alone take
- *   none. Up to four more stay open for the whole process after guestmem_prepare(), one after the
- *   first snapshot, restore or save.
- *   Mappings (see vm.max_map_count): three for each region, two of which are guard pages; none for
- *   GUESTMEM_REGION_HOST; one for the process. Mapped images (GUESTMEM_LOAD_MAP) and removed
- *   ranges of copy-on-write regions take more; see there.
+ *   Descriptors:
+ *     1 for all regions of guestmem_new() and guestmem_new_with_options() without a backing of their
+ *       own; with huge pages, 1 for each size of page
+ *     1 for each region of guestmem_region_new() without a backing of its own
+ *     1 for each region with GUESTMEM_REGION_FD
+ *     1 for an image loaded with GUESTMEM_LOAD_MAP
+ *     0 for GUESTMEM_REGION_PRIVATE and GUESTMEM_REGION_HOST, each without GUESTMEM_REGION_FD
+ *   and for the process 1 after its first snapshot, restore or save, up to 4 after
+ *   guestmem_prepare(). Some calls open more while they run.
+ *   Mappings, of which a process may have vm.max_map_count:
+ *     3 for each region: its memory and two guard pages
+ *     0 for GUESTMEM_REGION_HOST
+ *     1 for the process
+ *   and more for mapped images and removed ranges of copy-on-write regions; see GUESTMEM_LOAD_MAP
+ *   and guestmem_remove_range().
  */
 
 /* Generated from src/ffi/; `GUESTMEM_UPDATE_HEADER=1 cargo test --test header` rewrites it. */
@@ -470,9 +477,9 @@ struct guestmem_region;
  * library.
  */
 struct guestmem_region_options {
-    /** First guest address, a multiple of the page size. */
+    /** First guest address, a multiple of the region's page size. */
     uint64_t guest_addr;
-    /** Size in bytes, a multiple of the page size, not 0. */
+    /** Size in bytes, a multiple of the region's page size, not 0. */
     uint64_t size;
     /**
      * Alignment of the host address, a power of two. 0: in regions of at least 2 MiB, host and
@@ -482,7 +489,10 @@ struct guestmem_region_options {
     uint64_t align;
     /** GUESTMEM_REGION_* flags. */
     uint64_t flags;
-    /** With GUESTMEM_REGION_FD: offset of the region in the file, a multiple of the page size. */
+    /**
+     * With GUESTMEM_REGION_FD: offset of the region in the file, a multiple of the region's page
+     * size.
+     */
     uint64_t fd_offset;
     /** With GUESTMEM_REGION_HOST: the memory to use, page-aligned. */
     void *host_addr;
@@ -517,8 +527,8 @@ struct guestmem_region_options {
  * @retval GUESTMEM_E_INVALID_SIZE      size is 0.
  * @retval GUESTMEM_E_TOO_LARGE         the region would end at or past 2^64, is larger than a file
  *   can or may be, or needs one more descriptor than the process may have.
- * @retval GUESTMEM_E_NOT_ALIGNED       address, size or fd_offset is not a multiple of the page
- *   size, align is not a power of two, or host_addr is not a multiple of align.
+ * @retval GUESTMEM_E_NOT_ALIGNED       address, size or fd_offset is not a multiple of the
+ *   region's page size, align is not a power of two, or host_addr is not a multiple of align.
  * @retval GUESTMEM_E_BACKING           fd is closed, not a regular file or memfd, write-only, too
  *   short, or cannot be mapped this way.
  * @retval GUESTMEM_E_READ_ONLY         fd is open read-only and the region is writable.
@@ -1896,7 +1906,7 @@ bool guestmem_slice_store_u64_fn(struct guestmem_slice s,
 
 
 /*
- * 8 Managing
+ * 8 Managing: discarding pages, policies
  */
 
 /** Use transparent huge pages (MADV_HUGEPAGE), if the system's settings honor that advice. */
@@ -2054,9 +2064,10 @@ uint64_t guestmem_generation(const struct guestmem *mem);
  * data byte (packed) or first byte (sparse). Bytes in no range are zeros. Later versions may add
  * keys; unknown keys are ignored. docs/image-format.md describes the format in full.
  *
- * For all calls of this section and of section 12 that take a memory: - Stop vCPUs and devices
- * during the call. Memory that changes during a snapshot is damaged in it,
- *   which its checksums reveal.
+ * For all calls of this section and of section 12 that take a memory:
+ *
+ * - Stop vCPUs and devices during the call. Memory that changes during a snapshot is damaged in
+ *   it, which its checksums reveal.
  * - The calls block as read(2) and write(2) do, raise no signal, and need /proc. Their threads end
  *   before they return.
  * - Several snapshots of a region may run at the same time, but a restore into a region must run

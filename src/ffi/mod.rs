@@ -8,6 +8,8 @@
 //!
 //! Contents
 //!
+//! Section numbers do not change; 11 is not in use yet.
+//!
 //! Terms
 //!   guest address  an address as the guest sees it, a uint64_t.
 //!   region         a range of guest addresses with host memory behind it; page-aligned, not empty.
@@ -76,8 +78,7 @@
 //!   GUESTMEM_E_INVALID_ARGUMENT  a required pointer is NULL, a flag bit or enum value is unknown,
 //!                                a struct size is 0 or impossible, or a reserved field is not 0. A
 //!                                NULL array or buffer is valid when its length is 0.
-//!   GUESTMEM_E_NO_MEMORY         a host allocation failed. Calls of sections 5 to 7 do not
-//!                                allocate.
+//!   GUESTMEM_E_NO_MEMORY         a host allocation failed. Sections 5 to 7 do not allocate.
 //!   GUESTMEM_E_INTERNAL          a bug in the library.
 //!   If several errors apply, the call reports the first of this order: handle, pointers, flags and
 //!   enums, address, range, alignment, read-only.
@@ -161,15 +162,21 @@
 //!   Never unmap, move or map over a region while it lives.
 //!
 //! Descriptors and mappings that a memory takes
-//!   Descriptors: one for all regions of guestmem_new() and guestmem_new_with_options() that have
-//!   no backing of their own, and one for each size of huge pages among them; one for each region
-//!   with GUESTMEM_REGION_FD, and for each of guestmem_region_new() with shared memory of the
-//!   library; one for a mapped image. GUESTMEM_REGION_PRIVATE and GUESTMEM_REGION_HOST alone take
-//!   none. Up to four more stay open for the whole process after guestmem_prepare(), one after the
-//!   first snapshot, restore or save.
-//!   Mappings (see vm.max_map_count): three for each region, two of which are guard pages; none for
-//!   GUESTMEM_REGION_HOST; one for the process. Mapped images (GUESTMEM_LOAD_MAP) and removed
-//!   ranges of copy-on-write regions take more; see there.
+//!   Descriptors:
+//!     1 for all regions of guestmem_new() and guestmem_new_with_options() without a backing of their
+//!       own; with huge pages, 1 for each size of page
+//!     1 for each region of guestmem_region_new() without a backing of its own
+//!     1 for each region with GUESTMEM_REGION_FD
+//!     1 for an image loaded with GUESTMEM_LOAD_MAP
+//!     0 for GUESTMEM_REGION_PRIVATE and GUESTMEM_REGION_HOST, each without GUESTMEM_REGION_FD
+//!   and for the process 1 after its first snapshot, restore or save, up to 4 after
+//!   guestmem_prepare(). Some calls open more while they run.
+//!   Mappings, of which a process may have vm.max_map_count:
+//!     3 for each region: its memory and two guard pages
+//!     0 for GUESTMEM_REGION_HOST
+//!     1 for the process
+//!   and more for mapped images and removed ranges of copy-on-write regions; see GUESTMEM_LOAD_MAP
+//!   and guestmem_remove_range().
 // The text above is the first comment of guestmem.h, with the list of sections after "Contents". The
 // module comment of each file below is the head of its section there.
 

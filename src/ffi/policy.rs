@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! 8 Managing
+//! 8 Managing: discarding pages, policies
 
 use crate::ffi::memory::guestmem;
 use crate::ffi::{call, known_flags, memory, value_or};

@@ -55,9 +55,9 @@ const ALL_FLAGS: u64 = 0x3f;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct guestmem_region_options {
-    /// First guest address, a multiple of the page size.
+    /// First guest address, a multiple of the region's page size.
     pub guest_addr: u64,
-    /// Size in bytes, a multiple of the page size, not 0.
+    /// Size in bytes, a multiple of the region's page size, not 0.
     pub size: u64,
     /// Alignment of the host address, a power of two. 0: in regions of at least 2 MiB, host and
     /// guest addresses agree modulo 2 MiB (with huge pages: modulo their size), so that hypervisor
@@ -65,7 +65,8 @@ pub struct guestmem_region_options {
     pub align: u64,
     /// GUESTMEM_REGION_* flags.
     pub flags: u64,
-    /// With GUESTMEM_REGION_FD: offset of the region in the file, a multiple of the page size.
+    /// With GUESTMEM_REGION_FD: offset of the region in the file, a multiple of the region's page
+    /// size.
     pub fd_offset: u64,
     /// With GUESTMEM_REGION_HOST: the memory to use, page-aligned.
     pub host_addr: *mut c_void,
@@ -203,8 +204,8 @@ pub struct guestmem_region {
 /// @retval GUESTMEM_E_INVALID_SIZE      size is 0.
 /// @retval GUESTMEM_E_TOO_LARGE         the region would end at or past 2^64, is larger than a file
 ///   can or may be, or needs one more descriptor than the process may have.
-/// @retval GUESTMEM_E_NOT_ALIGNED       address, size or fd_offset is not a multiple of the page
-///   size, align is not a power of two, or host_addr is not a multiple of align.
+/// @retval GUESTMEM_E_NOT_ALIGNED       address, size or fd_offset is not a multiple of the
+///   region's page size, align is not a power of two, or host_addr is not a multiple of align.
 /// @retval GUESTMEM_E_BACKING           fd is closed, not a regular file or memfd, write-only, too
 ///   short, or cannot be mapped this way.
 /// @retval GUESTMEM_E_READ_ONLY         fd is open read-only and the region is writable.

@@ -15,9 +15,10 @@
 //! data byte (packed) or first byte (sparse). Bytes in no range are zeros. Later versions may add
 //! keys; unknown keys are ignored. docs/image-format.md describes the format in full.
 //!
-//! For all calls of this section and of section 12 that take a memory: - Stop vCPUs and devices
-//! during the call. Memory that changes during a snapshot is damaged in it,
-//!   which its checksums reveal.
+//! For all calls of this section and of section 12 that take a memory:
+//!
+//! - Stop vCPUs and devices during the call. Memory that changes during a snapshot is damaged in
+//!   it, which its checksums reveal.
 //! - The calls block as read(2) and write(2) do, raise no signal, and need /proc. Their threads end
 //!   before they return.
 //! - Several snapshots of a region may run at the same time, but a restore into a region must run
