@@ -1643,8 +1643,8 @@ int guestmem_write_from_memory_at(const struct guestmem *mem,
  * A view may be copied, stored in a device's own struct, and used by any number of threads. It
  * takes the place of the handle and must not be used after its memory is gone; only
  * guestmem_view_is_current() may be called then. After a region was added or removed, a view still
- * shows the earlier regions. Get a new one: at the latest before the last reference to a removed
- * region is released.
+ * shows the earlier regions. Get a new one before the last reference to a removed region is
+ * released.
  *
  * Example
  *   struct guestmem_view view;                   // once for each device
@@ -2186,9 +2186,9 @@ typedef int64_t (*guestmem_read_fn)(void *user, void *buf, size_t len);
  *   caller's memory has neither an fd nor the privilege to look, or a userfaultfd supplies missing
  *   pages.
  * @retval GUESTMEM_E_TAINTED      an earlier restore into this memory failed half way.
- * @retval GUESTMEM_E_BUSY         fd is, or may be, a file that backs the memory (telling them
- *   apart needs CAP_CHECKPOINT_RESTORE on file systems that number the files of their parts
- *   separately); or a restore into one of its regions is running.
+ * @retval GUESTMEM_E_BUSY         a restore into one of its regions is running; or fd is, or may
+ *   be, a file that backs the memory. On file systems whose parts number their files separately,
+ *   only CAP_CHECKPOINT_RESTORE lets the library tell them apart.
  * @retval GUESTMEM_E_IO           writing failed after `completed` bytes. os_errno is, for
  *   example, EAGAIN when a non-blocking descriptor accepts no more data, EPIPE when a pipe or
  *   socket is closed, EFBIG at a file size limit, or EBADF when fd is not open for writing.
@@ -2307,7 +2307,7 @@ int guestmem_restore_read(const struct guestmem *mem,
  * An image is a snapshot in one file: the data in the sparse layout, then the metadata, then a
  * trailer that locates and protects the metadata. Saving replaces the file as a whole or not at
  * all. Loading creates a new memory from it, either by reading it or by mapping it copy-on-write.
- * Mapping takes no time, whatever the size, and all machines mapped from one image share its pages
+ * Mapping is immediate, whatever the size, and all machines mapped from one image share its pages
  * until they write to them.
  *
  * An image need not be trusted: damaged or inconsistent images are refused. While an image is

@@ -4,7 +4,7 @@
 //! An image is a snapshot in one file: the data in the sparse layout, then the metadata, then a
 //! trailer that locates and protects the metadata. Saving replaces the file as a whole or not at
 //! all. Loading creates a new memory from it, either by reading it or by mapping it copy-on-write.
-//! Mapping takes no time, whatever the size, and all machines mapped from one image share its pages
+//! Mapping is immediate, whatever the size, and all machines mapped from one image share its pages
 //! until they write to them.
 //!
 //! An image need not be trusted: damaged or inconsistent images are refused. While an image is

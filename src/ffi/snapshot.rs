@@ -146,9 +146,9 @@ unsafe impl Plain for guestmem_restore_options {}
 ///   caller's memory has neither an fd nor the privilege to look, or a userfaultfd supplies missing
 ///   pages.
 /// @retval GUESTMEM_E_TAINTED      an earlier restore into this memory failed half way.
-/// @retval GUESTMEM_E_BUSY         fd is, or may be, a file that backs the memory (telling them
-///   apart needs CAP_CHECKPOINT_RESTORE on file systems that number the files of their parts
-///   separately); or a restore into one of its regions is running.
+/// @retval GUESTMEM_E_BUSY         a restore into one of its regions is running; or fd is, or may
+///   be, a file that backs the memory. On file systems whose parts number their files separately,
+///   only CAP_CHECKPOINT_RESTORE lets the library tell them apart.
 /// @retval GUESTMEM_E_IO           writing failed after `completed` bytes. os_errno is, for
 ///   example, EAGAIN when a non-blocking descriptor accepts no more data, EPIPE when a pipe or
 ///   socket is closed, EFBIG at a file size limit, or EBADF when fd is not open for writing.

@@ -11,8 +11,8 @@
 //! A view may be copied, stored in a device's own struct, and used by any number of threads. It
 //! takes the place of the handle and must not be used after its memory is gone; only
 //! guestmem_view_is_current() may be called then. After a region was added or removed, a view still
-//! shows the earlier regions. Get a new one: at the latest before the last reference to a removed
-//! region is released.
+//! shows the earlier regions. Get a new one before the last reference to a removed region is
+//! released.
 //!
 //! Example
 //!   struct guestmem_view view;                   // once for each device
