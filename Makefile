@@ -251,6 +251,10 @@ check-musl:
 	    echo 'skipped: no standard library: rustup target add $(MUSL)' | tee build/c_tests-musl/rust.log; \
 	fi
 
+# With the oldest Rust, in a chroot below build/.
+check-msrv:
+	.ci/msrv
+
 # Readers of a table that is replaced, in every interleaving.
 check-loom:
 	RUSTFLAGS='--cfg loom' $(CARGO) test --locked --quiet --manifest-path loom/Cargo.toml --target-dir $(TARGET)/loom
@@ -325,5 +329,5 @@ clean:
 
 .PHONY: all run test install stage stage-abort stage-asan stage-valgrind stage-aarch64 check-shared check-static \
     check-abort check-valgrind check-asan stage-tsan check-tsan check-counts check-aarch64 check-aarch64-run check-aarch64-header \
-    check-abi check-header check-install check-link check-musl \
+    check-abi check-header check-install check-link check-musl check-msrv \
     check-musl-run stage-musl bench bench-picture fuzz doc clean
