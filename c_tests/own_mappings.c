@@ -73,8 +73,9 @@ static void memory_takes_mappings(void)
     size_t guards = mappings("memfd:guestmem-guard"), regions = mappings("memfd:guestmem (");
     struct guestmem *mem = memory_of(0, -1, NULL, 4);
     CHECK_EQ(mappings("memfd:guestmem (") - regions, 4);
-    /* Under valgrind guard pages are plain ones, which nothing tells apart. */
-    if (guards != 0) CHECK_EQ(mappings("memfd:guestmem-guard") - guards, 8);
+    guards = mappings("memfd:guestmem-guard") - guards;
+    /* Where mremap(2) cannot copy a mapping (valgrind), nothing tells guard pages apart. */
+    CHECK(guards == 8 || guards == 0);
     guestmem_unref(mem);
 }
 
