@@ -6,6 +6,11 @@
 # make fuzz       hostile images and sequences of calls, each for FUZZ_SECONDS=20; see fuzz/README.md
 # make doc        the reference manual, into build/doc/html
 # make install    PREFIX=/usr/local DESTDIR= LIBDIR=$(PREFIX)/lib
+# V=1 shows the commands.
+
+ifndef V
+.SILENT:
+endif
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
@@ -32,6 +37,7 @@ all: $(SHARED) $(STATIC) $(EXAMPLES)
 
 # An rlib among the crate types would turn LTO off without a word, so the one is named here.
 $(SHIP)/release/libguestmem.a: $(SOURCES)
+	echo 'building the library'
 	$(CARGO) rustc --locked --quiet --release --lib --crate-type staticlib --target-dir $(SHIP)
 	@touch $@
 
@@ -64,11 +70,13 @@ LINK_EXAMPLE = $(CC) -std=gnu11 -O2 -g $(WARNINGS) $(CFLAGS) -Iinclude -o $@ $< 
     -Lbuild -lguestmem -Wl,-rpath,'$$ORIGIN'
 
 build/%: examples/%.c $(SHARED) $(HEADERS)
+	echo 'building $@'
 	$(LINK_EXAMPLE)
 
 build/minivm: $(wildcard examples/minivm/*.h)
 
 build/guestmem-image: examples/guestmem_image.c $(wildcard examples/guestmem_image/*.h) $(SHARED) $(HEADERS)
+	echo 'building $@'
 	$(LINK_EXAMPLE)
 
 # The image that it leaves is there for guestmem-image to look at.
@@ -77,12 +85,14 @@ run: build/minivm build/guestmem-image
 	build/guestmem-image map build/minivm.img
 
 test:
+	echo 'Rust tests, then $(words $(wildcard c_tests/*.c c_tests/*.cc)) C programs against each form of the library (shared, static, one'
+	echo 'that cannot unwind): about N minutes on two cores after the first build.'
 	$(CARGO) test --locked
 
 install: $(SHARED) $(STATIC)
 	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/guestmem \
 	    $(DESTDIR)$(INCLUDEDIR)
-	$(INSTALL) -m 644 $(HEADERS) $(DESTDIR)$(INCLUDEDIR)
+	$(INSTALL) -p -m 644 $(HEADERS) $(DESTDIR)$(INCLUDEDIR)
 	$(INSTALL) -m 755 $(SHARED) $(DESTDIR)$(LIBDIR)
 	$(INSTALL) -m 644 $(STATIC) $(DESTDIR)$(LIBDIR)
 	$(STRIP) --strip-unneeded $(DESTDIR)$(LIBDIR)/$(notdir $(SHARED))
@@ -97,79 +107,81 @@ install: $(SHARED) $(STATIC)
 	done
 
 # What the C programs are built and run against: an installed library, as a user has it.
-stage: $(SHARED) $(STATIC)
-	$(MAKE) --no-print-directory -s install DESTDIR=$(CURDIR)/build/stage PREFIX=/usr LIBDIR=/usr/lib
+stage: build/stage/made
 
-# A library that cannot unwind, in place of the shared one.
-stage-abort: stage
-	$(CARGO) rustc --locked --quiet --profile abort --lib --crate-type cdylib
-	rm -rf build/stage-abort
-	cp -a build/stage build/stage-abort
-	cp $(TARGET)/abort/libguestmem.so build/stage-abort/usr/lib/libguestmem.so.$(VERSION)
+build/stage/made: $(SHARED) $(STATIC) $(HEADERS) $(wildcard packaging/*.in packaging/cmake/*.in)
+	$(MAKE) --no-print-directory -s install DESTDIR=$(CURDIR)/build/stage PREFIX=/usr LIBDIR=/usr/lib
+	touch $@
+
+# The same with another build of the library in place of one file: stage-FORM runs BUILD_FORM and takes
+# LIBRARY_FORM.
+define STAGE
+stage-$(1): stage
+	$$(BUILD_$(1))
+	rm -rf build/stage-$(1)
+	cp -a build/stage build/stage-$(1)
+	cp -p $$(LIBRARY_$(1)) build/stage-$(1)/usr/lib/$(2)
+endef
+$(foreach form,abort valgrind asan tsan aarch64,$(eval $(call STAGE,$(form),$(notdir $(SHARED)))))
+$(eval $(call STAGE,musl,libguestmem.a))
+
+LIB := --locked --quiet --lib --crate-type
+
+# A library that cannot unwind.
+BUILD_abort = $(CARGO) rustc $(LIB) cdylib --profile abort
+LIBRARY_abort = $(TARGET)/abort/libguestmem.so
+
+# With the names that installing strips off, so that reports can be read.
+LIBRARY_valgrind = $(SHARED)
+
+# Sanitizers in the library too: a compiler feature that stable Rust has to be asked for.
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+BUILD_SANITIZED = RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=$(2) --cfg guestmem_asan" \
+    $(CARGO) rustc $(LIB) cdylib --release --target $(HOST) --target-dir $(TARGET)/$(1)
+BUILD_asan = $(call BUILD_SANITIZED,asan,address)
+BUILD_tsan = $(call BUILD_SANITIZED,tsan,thread -Cunsafe-allow-abi-mismatch=sanitizer)
+LIBRARY_asan = $(TARGET)/asan/$(HOST)/release/libguestmem.so
+LIBRARY_tsan = $(TARGET)/tsan/$(HOST)/release/libguestmem.so
+
+# The C programs against a form of the library, and those that say `runs: FORM`, with objects of their own.
+C_TESTS = $(MAKE) --no-print-directory -C c_tests STAGE=$(CURDIR)/build/$(2) OUT=$(CURDIR)/build/c_tests-$(1)
+THOSE_OF = $(call C_TESTS,$(1),stage-$(1)) OBJ=$(CURDIR)/build/c_tests-$(1)-obj RUNS=$(1)
+# Where every instruction is expensive they do fewer rounds.
+INSTRUMENTED := GUESTMEM_TEST_FAST=1
 
 # Programs of the suite run the tool too.
 check-shared check-static check-abort check-valgrind check-asan: build/guestmem-image
 
 check-shared check-static: check-%: stage
-	$(MAKE) --no-print-directory -C c_tests STAGE=$(CURDIR)/build/stage LINK=$* OUT=$(CURDIR)/build/c_tests-$*
+	$(call C_TESTS,$*,stage) LINK=$*
 
 check-abort: stage-abort
-	$(MAKE) --no-print-directory -C c_tests STAGE=$(CURDIR)/build/stage-abort LINK=shared OUT=$(CURDIR)/build/c_tests-abort
-
-# Where every instruction is expensive the programs do fewer rounds.
-INSTRUMENTED := GUESTMEM_TEST_FAST=1 GUESTMEM_TEST_NO_INJECTION=1
+	$(call C_TESTS,abort,stage-abort)
 
 # Slots of handles are never freed, but can always be reached.
 LEAKS := definite,indirect,possible
 VALGRIND := valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=$(LEAKS) \
     --errors-for-leak-kinds=$(LEAKS)
 
-# With the names that installing strips off, so that reports can be read.
-stage-valgrind: stage
-	rm -rf build/stage-valgrind
-	cp -a build/stage build/stage-valgrind
-	cp $(SHARED) build/stage-valgrind/usr/lib
-
 check-valgrind: stage-valgrind
-	$(INSTRUMENTED) $(MAKE) --no-print-directory -C c_tests STAGE=$(CURDIR)/build/stage-valgrind \
-	    LINK=shared OUT=$(CURDIR)/build/c_tests-valgrind RUN="$(VALGRIND)"
+	$(INSTRUMENTED) $(call C_TESTS,valgrind,stage-valgrind) RUNS=valgrind RUN="$(VALGRIND)"
 
-# AddressSanitizer in the library too: a compiler feature that stable Rust has to be asked for.
-HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 ASAN := -O1 -g -fsanitize=address
-
-stage-asan: stage
-	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address --cfg guestmem_asan" $(CARGO) rustc --locked \
-	    --quiet --release --lib --crate-type cdylib --target $(HOST) --target-dir $(TARGET)/asan
-	rm -rf build/stage-asan
-	cp -a build/stage build/stage-asan
-	cp $(TARGET)/asan/$(HOST)/release/libguestmem.so build/stage-asan/usr/lib/libguestmem.so.$(VERSION)
 
 check-asan: stage-asan
 	c_tests/asan/awake build/stage-asan
-	$(INSTRUMENTED) $(MAKE) --no-print-directory -C c_tests STAGE=$(CURDIR)/build/stage-asan LINK=shared \
-	    OUT=$(CURDIR)/build/c_tests-asan CFLAGS="$(ASAN)" CXXFLAGS="$(ASAN)"
+	$(INSTRUMENTED) $(call THOSE_OF,asan) CFLAGS="$(ASAN)" CXXFLAGS="$(ASAN)"
 
-# ThreadSanitizer in the library too. Programs are linked with the runtime that comes with rustc, as
-# gcc's lacks functions that its code calls. Rust's standard library is not built for it: what that
-# hides is in c_tests/tsan/suppressions.
+# Programs are linked with the runtime of ThreadSanitizer that comes with rustc, as gcc's lacks functions
+# that its code calls. Rust's standard library is not built for it: what that hides is in
+# c_tests/tsan/suppressions.
 TSAN := -O1 -g -fsanitize=thread -static-libtsan -L$(CURDIR)/build/tsan-runtime
-TSAN_PROGRAMS := handles_race hotplug hotplug_map hotplug_policy hotplug_threads hotplug_whole inline_threads tearing threads
-
-stage-tsan: stage
-	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer --cfg guestmem_asan" \
-	    $(CARGO) rustc --locked --quiet --release --lib --crate-type cdylib --target $(HOST) --target-dir $(TARGET)/tsan
-	rm -rf build/stage-tsan
-	cp -a build/stage build/stage-tsan
-	cp $(TARGET)/tsan/$(HOST)/release/libguestmem.so build/stage-tsan/usr/lib/libguestmem.so.$(VERSION)
-	mkdir -p build/tsan-runtime
-	ln -sf $$(ls $$(rustc --print target-libdir)/librustc*_rt.tsan.a) build/tsan-runtime/libtsan.a
 
 check-tsan: stage-tsan
+	mkdir -p build/tsan-runtime
+	ln -sf $$(ls $$(rustc --print target-libdir)/librustc*_rt.tsan.a) build/tsan-runtime/libtsan.a
 	c_tests/tsan/awake build/stage-tsan "$(TSAN)"
-	TSAN_OPTIONS=suppressions=$(CURDIR)/c_tests/tsan/suppressions $(INSTRUMENTED) $(MAKE) --no-print-directory \
-	    -C c_tests STAGE=$(CURDIR)/build/stage-tsan LINK=shared OUT=$(CURDIR)/build/c_tests-tsan CFLAGS="$(TSAN)" \
-	    ONLY="$(TSAN_PROGRAMS)"
+	TSAN_OPTIONS=suppressions=$(CURDIR)/c_tests/tsan/suppressions $(INSTRUMENTED) $(call THOSE_OF,tsan) CFLAGS="$(TSAN)"
 
 # Instructions of the hot calls, against c_tests/counts/recorded.
 check-counts: stage
@@ -180,76 +192,59 @@ check-counts: stage
 check-abi: $(SHARED)
 	packaging/abi/check $(SHARED) include/guestmem.h build/abi
 
-# aarch64, the processor that has code of its own here, beside x86-64: run by qemu. Programs about
-# pages are not among these, as it does little of what madvise(2) asks for; nor is inline_threads, as
-# it lets an ldar pass an earlier stlr.
+# Where Rust's standard library for another target is missing, the rest of a check is skipped.
+define IF_RUST_HAS
+	rm -rf build/c_tests-$(2)
+	mkdir -p build/c_tests-$(2)
+	if [ -d "$$(rustc --print target-libdir --target $(1))" ]; then \
+	    $(MAKE) --no-print-directory check-$(2)-run; \
+	else \
+	    echo 'skipped: no standard library: rustup target add $(1)' | tee build/c_tests-$(2)/rust.log; \
+	fi
+endef
+
+# aarch64, the processor that has code of its own here, beside x86-64: run by qemu. Programs about pages
+# do not say `runs: qemu`, as it does little of what madvise(2) asks for; nor does inline_threads, as it
+# lets an ldar pass an earlier stlr.
 AARCH64 := aarch64-unknown-linux-gnu
 QEMU := qemu-aarch64 -L /usr/aarch64-linux-gnu
-QEMU_PROGRAMS := access access_values asking cplusplus creating dlopen dlopen_nomem edges handles image_roundtrip lessons lessons_host library \
-    lifetime nulls seed_examples shadow shadow_language slices snapshot structs tearing threads translating writable \
-    $(filter-out inline_threads,$(basename $(notdir $(wildcard c_tests/inline*.c c_tests/inline*.cc))))
+BUILD_aarch64 = $(CARGO) rustc $(LIB) cdylib,staticlib --release --target $(AARCH64) --target-dir $(SHIP)
+LIBRARY_aarch64 = $(SHIP)/$(AARCH64)/release/libguestmem.so
 
 stage-aarch64 check-aarch64-run: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER := aarch64-linux-gnu-gcc
 check-aarch64-run: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER := $(QEMU)
 
-stage-aarch64: stage
-	$(CARGO) rustc --locked --quiet --release --lib --crate-type cdylib,staticlib --target $(AARCH64) --target-dir $(SHIP)
-	rm -rf build/stage-aarch64
-	cp -a build/stage build/stage-aarch64
-	cp $(SHIP)/$(AARCH64)/release/libguestmem.so build/stage-aarch64/usr/lib/libguestmem.so.$(VERSION)
-
 # The scale is for tearing alone: words that could tear do so once in millions.
 check-aarch64-run: stage-aarch64
-	$(INSTRUMENTED) GUESTMEM_TEST_SCALE=500 $(MAKE) --no-print-directory -C c_tests LINK=shared \
-	    STAGE=$(CURDIR)/build/stage-aarch64 OUT=$(CURDIR)/build/c_tests-aarch64 CC=aarch64-linux-gnu-gcc \
-	    CXX=aarch64-linux-gnu-g++ RUN="$(QEMU)" ONLY="$(QEMU_PROGRAMS)"
-	READELF=aarch64-linux-gnu-readelf OBJDUMP=aarch64-linux-gnu-objdump packaging/test/thread-locals $(SHIP)/$(AARCH64)/release/libguestmem.so
+	$(INSTRUMENTED) GUESTMEM_TEST_SCALE=500 $(call THOSE_OF,aarch64) RUNS=qemu CC=aarch64-linux-gnu-gcc \
+	    CXX=aarch64-linux-gnu-g++ AR=aarch64-linux-gnu-ar RUN="$(QEMU)"
+	READELF=aarch64-linux-gnu-readelf OBJDUMP=aarch64-linux-gnu-objdump packaging/test/thread-locals $(LIBRARY_aarch64)
 	CC=aarch64-linux-gnu-gcc CXX=aarch64-linux-gnu-g++ LD=aarch64-linux-gnu-ld OBJCOPY=aarch64-linux-gnu-objcopy \
 	    NM=aarch64-linux-gnu-nm AR=aarch64-linux-gnu-ar RUST_TARGET=$(AARCH64) RUN="$(QEMU)" \
-	    packaging/test/link/run $(SHIP)/$(AARCH64)/release/libguestmem.a build/check-link-aarch64
+	    packaging/test/link/run $(LIBRARY_aarch64:.so=.a) build/check-link-aarch64
 	$(CARGO) clippy --locked --quiet --lib --target $(AARCH64) -- -D warnings
 	$(CARGO) test --locked --quiet --lib --target $(AARCH64) -- volatile:: address::
 
-# The header needs compilers only; the rest needs Rust's standard library for aarch64.
+# The header needs compilers only.
 check-aarch64: check-aarch64-header
-	rm -rf build/c_tests-aarch64
-	mkdir -p build/c_tests-aarch64
-	if [ -d "$$(rustc --print target-libdir --target $(AARCH64))" ]; then \
-	    $(MAKE) --no-print-directory check-aarch64-run; \
-	else \
-	    echo 'skipped: no standard library: rustup target add $(AARCH64)' | tee build/c_tests-aarch64/rust.log; \
-	fi
+	$(call IF_RUST_HAS,$(AARCH64),aarch64)
 
 # musl, the other C library that the sources are for: its static library, in static programs. The
 # kernel's headers are the system's.
 MUSL := x86_64-unknown-linux-musl
 MUSL_CFLAGS := -O1 -g -static -idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu
-MUSL_PROGRAMS := access access_values asking backings callers_memory creating edges fork handles hotplug image_roundtrip \
-    inline_view lessons lifetime signals snapshot snapshot_backings threads transfer_errors translating
 # What catches panics; musl's own gcc has it in libgcc_eh.
 MUSL_UNWIND = $(shell rustc --print target-libdir --target $(MUSL))/self-contained/libunwind.a
-
-stage-musl: stage
-	$(CARGO) rustc --locked --quiet --release --lib --crate-type staticlib --target $(MUSL) --target-dir $(SHIP)
-	rm -rf build/stage-musl
-	cp -a build/stage build/stage-musl
-	rm build/stage-musl/usr/lib/libguestmem.so*
-	$(ARCHIVE) $(SHIP)/$(MUSL)/release/libguestmem.a build/stage-musl/usr/lib/libguestmem.a hidden
+BUILD_musl = $(CARGO) rustc $(LIB) staticlib --release --target $(MUSL) --target-dir $(SHIP) && \
+    $(ARCHIVE) $(SHIP)/$(MUSL)/release/libguestmem.a build/libguestmem-musl.a hidden
+LIBRARY_musl = build/libguestmem-musl.a
 
 check-musl-run: stage-musl
-	$(MAKE) --no-print-directory -C c_tests STAGE=$(CURDIR)/build/stage-musl LINK=static \
-	    OUT=$(CURDIR)/build/c_tests-musl CC=musl-gcc CFLAGS="$(MUSL_CFLAGS)" LDLIBS="$(MUSL_UNWIND)" \
-	    ONLY="$(MUSL_PROGRAMS)"
+	$(call THOSE_OF,musl) LINK=static CC=musl-gcc CFLAGS="$(MUSL_CFLAGS)" LDLIBS="$(MUSL_UNWIND)"
 	$(CARGO) clippy --locked --quiet --lib --target $(MUSL) -- -D warnings
 
 check-musl:
-	rm -rf build/c_tests-musl
-	mkdir -p build/c_tests-musl
-	if [ -d "$$(rustc --print target-libdir --target $(MUSL))" ]; then \
-	    $(MAKE) --no-print-directory check-musl-run; \
-	else \
-	    echo 'skipped: no standard library: rustup target add $(MUSL)' | tee build/c_tests-musl/rust.log; \
-	fi
+	$(call IF_RUST_HAS,$(MUSL),musl)
 
 # With the oldest Rust, in a chroot below build/.
 check-msrv:
@@ -327,7 +322,7 @@ clean:
 	$(CARGO) clean
 	rm -rf build
 
-.PHONY: all run test install stage stage-abort stage-asan stage-valgrind stage-aarch64 check-shared check-static \
-    check-abort check-valgrind check-asan stage-tsan check-tsan check-counts check-aarch64 check-aarch64-run check-aarch64-header \
+.PHONY: all run test install stage $(addprefix stage-,abort valgrind asan tsan aarch64 musl) check-shared check-static \
+    check-abort check-valgrind check-asan check-tsan check-counts check-aarch64 check-aarch64-run check-aarch64-header \
     check-abi check-header check-install check-link check-musl check-msrv \
-    check-musl-run stage-musl bench bench-picture fuzz doc clean
+    check-musl-run bench bench-picture fuzz doc clean

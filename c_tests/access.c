@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Bulk access against a byte-by-byte model of the same memory: around every region edge, with
- * lengths from 0 to those that wrap, and after each call all of memory is compared. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "fixtures.h"
+ * lengths from 0 to those that wrap, and after each call all of memory is compared.
+ * runs: asan valgrind qemu musl */
+#include "support/guest.h"
 
 static struct world world;
 

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Single values: plain, volatile, atomic, and objects moved in volatile accesses; at every
- * alignment, at every region edge, in every memory order. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "fixtures.h"
+ * alignment, at every region edge, in every memory order.
+ * runs: asan valgrind qemu musl */
+#include "support/guest.h"
 
 static struct world world;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Section 4: what a memory says about itself. */
-#define _GNU_SOURCE
-#include "host.h"
+/* Section 4: what a memory says about itself.
+ * runs: asan valgrind qemu musl */
+#include "support/process.h"
 
 #include <ctype.h>
 #include <sys/resource.h>
@@ -257,7 +257,7 @@ int main(void)
     checked_offset(mem);
     is_valid_range(mem);
     describe(mem);
-    ending = host_in_child(describe_without_proc, mem);
+    ending = run_in_child(describe_without_proc, mem);
     if (ending == 77) SKIP_PART("RLIMIT_NOFILE cannot be set");
     else CHECK_EQ(ending, 0);
     guestmem_unref(mem);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Section 3, what regions are backed with: files, the caller's memory, private memory. How they are
- * mapped is in mapping.c. */
-#define _GNU_SOURCE
-#include "host.h"
+ * mapped is in mapping.c.
+ * runs: asan valgrind musl */
+#include "support/process.h"
 
 #include <sys/socket.h>
 
@@ -43,7 +43,7 @@ static struct guestmem *make(const struct guestmem_region_options *options)
     return mem;
 }
 
-static struct guestmem_region_info info_of(const struct guestmem *mem)
+static struct guestmem_region_info first_info(const struct guestmem *mem)
 {
     struct guestmem_region_info info;
     REQUIRE(guestmem_region_info(mem, 0, &info, sizeof info) == GUESTMEM_OK);
@@ -70,7 +70,7 @@ static void shared_file(int fd)
     CHECK_EQ(lseek(fd, 77, SEEK_SET), 77);
     options.fd_offset = PAGE;
     mem = make(&options);
-    info = info_of(mem);
+    info = first_info(mem);
     inside = info.fd;
     CHECK(inside >= 0 && inside != fd);
     CHECK(same_file(inside, fd));
@@ -97,7 +97,7 @@ static void private_file(int fd)
     struct guestmem *mem, *again;
     uint8_t seen = 0;
     CHECK_EQ(pwrite(fd, "a", 1, 0), 1);
-    options.fd = host_reopen(fd, O_RDONLY);
+    options.fd = reopen(fd, O_RDONLY);
     mem = make(&options);
     again = make(&options);
     close(options.fd);
@@ -122,15 +122,15 @@ static void read_only_file(int fd)
     size_t done = 5;
     struct guestmem *mem;
     void *host = NULL;
-    struct host_mapping mapping;
+    struct mapping mapping;
 
     CHECK_EQ(pwrite(fd, "rom", 3, 0), 3);
-    options.fd = host_reopen(fd, O_RDONLY);
+    options.fd = reopen(fd, O_RDONLY);
     mem = make(&options);
     close(options.fd);
     CHECK_OK(guestmem_read_u8(mem, BASE, &seen));
     CHECK_EQ(seen, 'r');
-    CHECK_EQ(info_of(mem).flags, GUESTMEM_REGION_FD | GUESTMEM_REGION_READ_ONLY);
+    CHECK_EQ(first_info(mem).flags, GUESTMEM_REGION_FD | GUESTMEM_REGION_READ_ONLY);
     CHECK_CODE(guestmem_write_u8(mem, BASE, 1), GUESTMEM_E_READ_ONLY);
     CHECK_CODE(guestmem_write(mem, BASE, bytes, 16, &done), GUESTMEM_E_READ_ONLY);
     CHECK_EQ(done, 0);
@@ -140,7 +140,7 @@ static void read_only_file(int fd)
     CHECK_CODE(guestmem_remove_range(mem, BASE, PAGE), GUESTMEM_E_READ_ONLY);
     CHECK_OK(guestmem_write(mem, BASE, bytes, 0, &done));
     CHECK_OK(guestmem_get_host_address(mem, BASE, &host));
-    REQUIRE(host_find_mapping(host, &mapping));
+    REQUIRE(find_mapping(host, &mapping));
     CHECK(mapping.perms[1] == '-');
     guestmem_unref(mem);
     close(fd);
@@ -161,9 +161,9 @@ static void read_only_without_a_file(void)
 
 static void mode_of_the_descriptor(void)
 {
-    int fd = host_temp_file(PAGE);
-    int reads = host_reopen(fd, O_RDONLY), writes = host_reopen(fd, O_WRONLY);
-    int path = host_reopen(fd, O_PATH);
+    int fd = new_disk_file(PAGE);
+    int reads = reopen(fd, O_RDONLY), writes = reopen(fd, O_WRONLY);
+    int path = reopen(fd, O_PATH);
     CHECK_CODE(try_fd(fd, 0), GUESTMEM_OK);
     CHECK_CODE(try_fd(fd, GUESTMEM_REGION_READ_ONLY), GUESTMEM_OK);
     CHECK_CODE(try_fd(reads, GUESTMEM_REGION_READ_ONLY), GUESTMEM_OK);
@@ -210,7 +210,7 @@ static void kinds_that_cannot_back_memory(void)
 
 static void length_and_offset_of_the_file(void)
 {
-    int fd = host_memfd(2 * PAGE);
+    int fd = new_memfd(2 * PAGE);
     struct guestmem_region_options options = fd_options(fd, 2 * PAGE, 0);
     CHECK_OK(try_options(&options));
     options.fd_offset = PAGE;
@@ -257,7 +257,7 @@ static void memory_of_the_caller(void)
     options.flags = GUESTMEM_REGION_HOST;
     options.host_addr = pages;
     mem = make(&options);
-    info = info_of(mem);
+    info = first_info(mem);
     CHECK(info.host_addr == pages);
     CHECK_EQ(info.fd, -1);
     CHECK_OK(guestmem_write_u16(mem, BASE + PAGE, 0x1234));
@@ -280,15 +280,15 @@ static void memory_of_the_caller(void)
 
 static void memory_of_the_caller_with_its_file(void)
 {
-    int file = host_memfd(2 * PAGE), fd = -1;
+    int file = new_memfd(2 * PAGE), fd = -1;
     struct guestmem_region_options options = fd_options(file, 2 * PAGE, GUESTMEM_REGION_HOST);
     uint8_t *pages = caller_pages(file, PROT_READ | PROT_WRITE);
     uint64_t offset = 0;
     struct guestmem *mem;
     options.host_addr = pages;
     mem = make(&options);
-    CHECK(info_of(mem).host_addr == pages);
-    CHECK(info_of(mem).fd != file);
+    CHECK(first_info(mem).host_addr == pages);
+    CHECK(first_info(mem).fd != file);
     CHECK_OK(guestmem_offset_from_base(mem, BASE + PAGE + 5, &fd, &offset));
     CHECK_EQ(offset, PAGE + 5);
     CHECK(same_file(fd, file));
@@ -332,14 +332,14 @@ static void private_memory(void)
     int fd = 7;
     options.flags = GUESTMEM_REGION_PRIVATE;
     mem = make(&options);
-    CHECK_EQ(info_of(mem).fd, -1);
+    CHECK_EQ(first_info(mem).fd, -1);
     CHECK_CODE(guestmem_shm_region(mem, BASE, &fd), GUESTMEM_E_UNSUPPORTED);
     CHECK_EQ(fd, -1);
     CHECK_OK(guestmem_read_u8(mem, BASE + 2 * PAGE - 1, &value));
     CHECK_EQ(value, 0);
     CHECK_OK(guestmem_write_u8(mem, BASE, 1));
     CHECK_OK(guestmem_get_host_address(mem, BASE, &host));
-    CHECK_EQ(host_in_child(sees_the_write, host), 2);
+    CHECK_EQ(run_in_child(sees_the_write, host), 2);
     CHECK_OK(guestmem_read_u8(mem, BASE, &value));
     CHECK_EQ(value, 1);
     guestmem_unref(mem);
@@ -352,7 +352,7 @@ static void backings_side_by_side(void)
     struct guestmem_region_info info;
     struct guestmem *mem = NULL;
     struct stat status;
-    int file = host_temp_file(PAGE), shared;
+    int file = new_disk_file(PAGE), shared;
     for (size_t i = 0; i < 4; i++) {
         options[i] = fd_options(file, PAGE, 0);
         options[i].guest_addr = i * PAGE;
@@ -374,12 +374,12 @@ static void backings_side_by_side(void)
 
 int main(void)
 {
-    shared_file(host_temp_file(4 * PAGE));
-    shared_file(host_memfd(4 * PAGE));
-    private_file(host_temp_file(PAGE));
-    private_file(host_memfd(PAGE));
-    read_only_file(host_temp_file(PAGE));
-    read_only_file(host_memfd(PAGE));
+    shared_file(new_disk_file(4 * PAGE));
+    shared_file(new_memfd(4 * PAGE));
+    private_file(new_disk_file(PAGE));
+    private_file(new_memfd(PAGE));
+    read_only_file(new_disk_file(PAGE));
+    read_only_file(new_memfd(PAGE));
     read_only_without_a_file();
     mode_of_the_descriptor();
     kinds_that_cannot_back_memory();

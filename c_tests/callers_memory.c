@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Memory that the caller mapped as it pleased: of several kinds, partly locked, of /dev/zero, of huge
- * pages; and what the caller asked of the kernel for it stays. */
-#define _GNU_SOURCE
-#include "process.h"
+ * pages; and what the caller asked of the kernel for it stays.
+ * runs: asan valgrind musl */
+#include "support/process.h"
 
 #include <sys/resource.h>
 #include <sys/wait.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Caller's memory made of several mappings, one of which keeps its pages: guestmem_remove_range() gives
  * back all of a range or nothing of it, wherever in the range that one lies. A restore clears what it
- * can, and writes zeros to the rest. */
-#define _GNU_SOURCE
-#include "process.h"
-#include "snapshots.h"
+ * can, and writes zeros to the rest.
+ * runs: asan valgrind */
+#include "support/process.h"
+#include "support/snapshots.h"
 
 #include <linux/fs.h>
 #include <sys/ioctl.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* No call is a cancellation point: a thread that is cancelled while it waits inside one ends at its
- * own next cancellation point, after the call has returned. */
-#include "check.h"
+ * own next cancellation point, after the call has returned.
+ * runs: asan valgrind */
+#include "support/check.h"
 
 #include <pthread.h>
 #include <semaphore.h>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 // The header in a C++11 program: handles in unique_ptr, memory shared between threads, and every
 // function found under its C name (a C++ name would not link).
-#include "check.h"
+// runs: asan valgrind qemu
+#include "support/check.h"
 
 #include <sys/uio.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Section 3, what is refused and what memory looks like that has no backing of its own. The other
- * backings are in backings.c. */
-#define _GNU_SOURCE
-#include "host.h"
+ * backings are in backings.c.
+ * runs: asan valgrind qemu musl */
+#include "support/process.h"
 
 #define TOP (UINT64_MAX - PAGE + 1) /* the last page below 2^64 */
 
@@ -161,7 +161,7 @@ static void hugetlb_goes_with_nothing_else(void)
     static const uint64_t others[] = { GUESTMEM_REGION_FD, GUESTMEM_REGION_HOST,
                                        GUESTMEM_REGION_PRIVATE };
     struct guestmem_region_options options = page_options(0);
-    int fd = host_memfd(2 * MIB);
+    int fd = new_memfd(2 * MIB);
     void *memory = mmap(NULL, (size_t)(4 * MIB), PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     REQUIRE(memory != MAP_FAILED);

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* What guestmem_describe() tells of regions that are parts of one mapping of the caller's: for each
  * its own bytes in memory, and no number where the kernel does not tell. This program's ioctl()
- * stands before that of the C library, and can be an older kernel's. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "fixtures.h"
-#include "json.h"
-#include "system.h"
+ * stands before that of the C library, and can be an older kernel's.
+ * runs: asan valgrind */
+#include "support/guest.h"
+#include "support/json.h"
+#include "support/system.h"
 #include <stdarg.h>
 #include <sys/syscall.h>
 

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* What a plugin host does: loads the library when it runs, uses it from threads, and closes it
  * while a thread that used it still lives. Not linked against the library; GUESTMEM_SO says where
- * it is. */
-#define _GNU_SOURCE
-#define CHECK_WITHOUT_LIBRARY
-#include "check.h"
+ * it is.
+ * runs: asan valgrind qemu */
+#include "support/check.h"
 
 #include <dlfcn.h>
 #include <pthread.h>

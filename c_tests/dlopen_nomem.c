@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* A plugin host whose memory is used up: the first failure of a thread, in a library loaded by
  * dlopen, gives its code and its message, in threads from before and after the loading. Not linked
- * against the library; GUESTMEM_SO says where it is. */
-#define _GNU_SOURCE
-#define CHECK_WITHOUT_LIBRARY
-#include "failing_allocator.h"
-#include "host.h"
+ * against the library; GUESTMEM_SO says where it is.
+ * runs: natively only */
+#include "support/failing_allocator.h"
+#include "support/process.h"
 
 #include <dlfcn.h>
 #include <limits.h>
@@ -144,7 +143,6 @@ int main(void)
     static const struct guestmem_range range = {0x1000, 0x1000};
     const char *path = getenv("GUESTMEM_SO");
     if (path == NULL || *path == 0) SKIP("GUESTMEM_SO does not name the shared library");
-    if (host_instrumented()) SKIP("not under valgrind or a sanitizer");
     if (!CAN_FAIL) SKIP("no allocator that can be made to fail");
     REQUIRE(pthread_barrier_init(&loaded, NULL, FIRSTS + 1) == 0);
     REQUIRE(pthread_barrier_init(&used_up, NULL, 2 * FIRSTS + 1) == 0);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Every access at every offset and length around every edge of a region, in several layouts,
  * against a naive oracle. After each call all of memory is compared with what the oracle says it
- * holds: a refused call has moved nothing, an accepted one exactly its range. */
-#define _GNU_SOURCE
+ * holds: a refused call has moved nothing, an accepted one exactly its range.
+ * runs: asan valgrind qemu musl */
 #include "edges_oracle.h"
 
 /* More than the longest run of regions that touch. */
@@ -32,13 +32,13 @@ static bool memory_is_as_it_should_be(void)
 static bool reads_back(uint64_t addr, const uint8_t *bytes, uint64_t len)
 {
     for (uint64_t i = 0; i < len; i++)
-        if (*shadow_at(addr + i) != bytes[i]) return false;
+        if (*expected_at(addr + i) != bytes[i]) return false;
     return true;
 }
 
 static void shadow_write(uint64_t addr, const void *bytes, uint64_t len)
 {
-    for (uint64_t i = 0; i < len; i++) *shadow_at(addr + i) = ((const uint8_t *)bytes)[i];
+    for (uint64_t i = 0; i < len; i++) *expected_at(addr + i) = ((const uint8_t *)bytes)[i];
 }
 
 #define HOLDS(condition)                                                                          \
@@ -200,7 +200,7 @@ static void copy(uint64_t addr, uint64_t len, uint64_t to)
     else code = to_code;
     GIVES(guestmem_dma_copy(mem, to, addr, len), code);
     if (code == GUESTMEM_OK)
-        for (uint64_t i = 0; i < len; i++) source[i] = *shadow_at(addr + i);
+        for (uint64_t i = 0; i < len; i++) source[i] = *expected_at(addr + i);
     check_written(code, to, len, source, len);
 }
 
@@ -276,7 +276,7 @@ static const int64_t near[] = { 0, -1, 3, 1, -8, 8, -2, 2, -3, -4, 4, -7, 7, -9,
 
 static size_t near_count(void)
 {
-    return host_instrumented() ? 3 : sizeof near / sizeof *near;
+    return fast() ? 3 : sizeof near / sizeof *near;
 }
 
 static void at(uint64_t addr, uint64_t len)

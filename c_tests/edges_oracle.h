@@ -3,7 +3,7 @@
 #ifndef EDGES_ORACLE_H
 #define EDGES_ORACLE_H
 
-#include "host.h"
+#include "support/process.h"
 
 #define TOP (UINT64_MAX - PAGE + 1)
 #define MAX_REGIONS 4
@@ -45,7 +45,7 @@ static const struct region *region_at(uint64_t addr)
     return NULL;
 }
 
-static uint8_t *shadow_at(uint64_t addr)
+static uint8_t *expected_at(uint64_t addr)
 {
     const struct region *region = region_at(addr);
     return &shadow[region - here->regions][addr - region->base];

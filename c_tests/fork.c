@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* A forked child: what it shares with its parent, what it has to itself, and what it may do, with
- * every backing, with GUESTMEM_POLICY_DONTFORK and without, and while threads use the library. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "host.h"
-#include "snapshots.h"
+ * every backing, with GUESTMEM_POLICY_DONTFORK and without, and while threads use the library.
+ * runs: asan valgrind musl */
+#include "support/process.h"
+#include "support/snapshots.h"
 #include <pthread.h>
 #include <sched.h>
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Locks are not passed on to a forked child: it is told so, can lock the memory for itself, and leaves its
- * parent's as it is. Every other policy goes with the memory. */
-#define _GNU_SOURCE
-#include "host.h"
-#include "process.h"
+ * parent's as it is. Every other policy goes with the memory.
+ * runs: natively only */
+#include "support/process.h"
 
 #include <sys/resource.h>
 
@@ -98,7 +97,7 @@ static int child(void *memory)
     check_lock(mem, true);
     CHECK_EQ(locked_kib(), (REGIONS + 2) * SIZE / 1024);
     CHECK_OK(guestmem_set_memory_policy(mem, LOCK));
-    CHECK_EQ(host_in_child(grandchild, mem), 0);
+    CHECK_EQ(run_in_child(grandchild, mem), 0);
     check_lock(mem, true);
     guestmem_unref(mem);
     return check_result();
@@ -142,12 +141,12 @@ int main(void)
     CHECK_OK(guestmem_set_memory_policy(mem, LOCK | OTHERS));
     CHECK_OK(guestmem_set_memory_policy(empty, LOCK | OTHERS));
     check_lock(mem, true);
-    CHECK_EQ(host_in_child(child, mem), 0);
-    CHECK_EQ(host_in_child(child_with_a_limit, mem), 0);
-    CHECK_EQ(host_in_child(child_of_empty_memory, empty), 0);
+    CHECK_EQ(run_in_child(child, mem), 0);
+    CHECK_EQ(run_in_child(child_with_a_limit, mem), 0);
+    CHECK_EQ(run_in_child(child_of_empty_memory, empty), 0);
     check_lock(mem, true);
     CHECK_OK(guestmem_set_memory_policy(mem, GUESTMEM_POLICY_DONTFORK));
-    CHECK_EQ(host_in_child(child_without_memory, mem), 0);
+    CHECK_EQ(run_in_child(child_without_memory, mem), 0);
     guestmem_unref(empty);
     guestmem_unref(mem);
     return check_result();

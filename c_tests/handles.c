@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Every call with a handle that is none: NULL, released, of the other kind, foreign memory. Outputs
- * are zeroed, buffers and structs stay as they were. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "fixtures.h"
+ * are zeroed, buffers and structs stay as they were.
+ * runs: asan valgrind qemu musl */
+#include "support/guest.h"
 
 #define POISON ((void *)(uintptr_t)0x5a5a)
 

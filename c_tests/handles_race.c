@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* A million times a memory is made, each of several threads is given a reference of its own, and
  * the maker releases its own at once: whoever is last, everybody finds the memory alive as long as
- * he holds it, and afterwards nothing is left. */
-#define _GNU_SOURCE
-#include "host.h"
+ * he holds it, and afterwards nothing is left.
+ * runs: asan valgrind tsan */
+#include "support/process.h"
 
 #include <pthread.h>
 
@@ -124,7 +124,7 @@ int main(void)
     pthread_t threads[THREADS];
     struct guestmem_region *shared;
     struct guestmem *last = NULL;
-    rounds = host_instrumented() ? 10000 : 1000000;
+    rounds = fast() ? 10000 : 1000000;
     shared = new_page(1);
     for (size_t i = 0; i < THREADS; i++)
         REQUIRE(pthread_create(&threads[i], NULL, receive, &ids[i]) == 0);

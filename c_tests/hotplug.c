@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Adding and removing regions: what is refused and leaves everything as it was, what reaches across
- * the new boundary, and what views and snapshots make of it. Random maps are in hotplug_map.c. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "hotplug.h"
+ * the new boundary, and what views and snapshots make of it. Random maps are in hotplug_map.c.
+ * runs: asan valgrind tsan musl */
+#include "support/regions.h"
 
 #define POISON ((void *)(uintptr_t)0x5a5a)
 #define LOW ((uint64_t)0x10000)

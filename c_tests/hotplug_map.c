@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Regions are added and removed at random places of a small guest address space. After each change
  * every question, translation and access gives the answer that a plain list of who owns which page
- * gives. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "hotplug.h"
+ * gives.
+ * runs: asan valgrind tsan */
+#include "support/regions.h"
 
 /* Far enough up that the flat map of addresses begins with a hole. */
 enum { PAGES = 20, MOST = 5 };

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* The policies of a memory reach the regions that are added to it; one that the kernel refuses for
- * such a region leaves the memory and the region as they were. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "hotplug.h"
-#include "process.h"
+ * such a region leaves the memory and the region as they were.
+ * runs: asan valgrind tsan */
+#include "support/regions.h"
+#include "support/process.h"
 #include <sys/resource.h>
 #include <sys/wait.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* A removed region stays where it is until its last reference goes, and then it is gone: who keeps
- * it, what its host addresses are good for meanwhile, and that many rounds leave nothing. */
-#define _GNU_SOURCE
-#include "host.h"
-#include "hotplug.h"
+ * it, what its host addresses are good for meanwhile, and that many rounds leave nothing.
+ * runs: asan valgrind */
+#include "support/process.h"
+#include "support/regions.h"
 
 #include <malloc.h>
 
@@ -12,18 +12,18 @@
 
 static bool still_mapped(const uint8_t *host)
 {
-    struct host_mapping found;
+    struct mapping found;
     for (uint64_t at = 0; at < SIZE; at += PAGE)
-        if (!host_find_mapping(host + at, &found) || strncmp(found.perms, "rw", 2) != 0)
+        if (!find_mapping(host + at, &found) || strncmp(found.perms, "rw", 2) != 0)
             return false;
     return true;
 }
 
 static bool nothing_mapped(const uint8_t *host)
 {
-    struct host_mapping found;
+    struct mapping found;
     for (uint64_t at = 0; at < SIZE; at += PAGE)
-        if (host_find_mapping(host + at, &found)) return false;
+        if (find_mapping(host + at, &found)) return false;
     return true;
 }
 
@@ -77,7 +77,7 @@ static void references_do_not_depend_on_each_other(void)
     for (int order = 0; order < 3; order++) {
         struct guestmem *mem = check_new(NULL, 0);
         struct guestmem_region *region = new_region(ADDR, SIZE, 0), *removed;
-        uint64_t fds = host_fds();
+        uint64_t fds = count_fds();
         uint8_t *host;
         CHECK_OK(guestmem_add_region(mem, region));
         host = host_of(mem, ADDR);
@@ -88,10 +88,10 @@ static void references_do_not_depend_on_each_other(void)
         if (order == 1) guestmem_unref(mem); /* the region needs no memory */
         if (order != 0) guestmem_region_unref(removed);
         CHECK(still_mapped(host) && host[0] == 9);
-        CHECK_EQ(host_fds(), fds);
+        CHECK_EQ(count_fds(), fds);
         guestmem_region_unref(region);
         CHECK(nothing_mapped(host));
-        CHECK_EQ(host_fds(), fds - 1);
+        CHECK_EQ(count_fds(), fds - 1);
         CHECK(guestmem_region_ref(region) == NULL);
         if (order != 1) guestmem_unref(mem);
     }
@@ -101,21 +101,21 @@ static void references_do_not_depend_on_each_other(void)
 static void the_memory_holds_what_was_added(void)
 {
     struct guestmem *mem = check_new(NULL, 0);
-    uint64_t fds = host_fds();
+    uint64_t fds = count_fds();
     uint8_t *host;
     plug(mem, ADDR, SIZE);
     host = host_of(mem, ADDR);
     for (uint64_t i = 0; i < 5; i++) plug(mem, 0x80000 + i * PAGE, PAGE);
     for (uint64_t i = 0; i < 5; i++) unplug(mem, 0x80000 + i * PAGE);
     CHECK(still_mapped(host));
-    CHECK_EQ(host_fds(), fds + 1);
+    CHECK_EQ(count_fds(), fds + 1);
     unplug(mem, ADDR);
     CHECK(nothing_mapped(host));
     plug(mem, ADDR, SIZE);
     host = host_of(mem, ADDR);
     guestmem_unref(mem);
     CHECK(nothing_mapped(host));
-    CHECK_EQ(host_fds(), fds);
+    CHECK_EQ(count_fds(), fds);
 }
 
 static void two_memories_hold_a_region(void)
@@ -174,8 +174,8 @@ static void one_round(struct guestmem *mem, unsigned round)
 
 static void many_rounds_leave_nothing(void)
 {
-    const unsigned rounds = host_instrumented() ? 300 : 10000;
-    uint64_t fds = host_fds(), mappings, value = 0;
+    const unsigned rounds = fast() ? 300 : 10000;
+    uint64_t fds = count_fds(), mappings, value = 0;
     struct guestmem *mem;
     /* The tables that the memory keeps are to be no mappings of their own. Sanitizers have another
      * allocator, which maps what it likes. */
@@ -183,16 +183,16 @@ static void many_rounds_leave_nothing(void)
     mem = check_new(NULL, 0);
     plug(mem, 0, PAGE);
     for (unsigned round = 0; round < 100; round++) one_round(mem, round);
-    mappings = host_mappings();
+    mappings = count_mappings();
     for (unsigned round = 0; round < rounds; round++) one_round(mem, round);
-    if (countable) CHECK_EQ(host_mappings(), mappings);
-    CHECK_EQ(host_fds(), fds + 1);
+    if (countable) CHECK_EQ(count_mappings(), mappings);
+    CHECK_EQ(count_fds(), fds + 1);
     CHECK_EQ(guestmem_generation(mem), 1 + 2 * (uint64_t)(100 + rounds));
     CHECK_EQ(guestmem_num_regions(mem), 1);
     CHECK_OK(guestmem_read_u64(mem, 0, &value));
     guestmem_unref(mem);
-    CHECK_EQ(host_fds(), fds);
-    if (countable) CHECK(host_mappings() < mappings);
+    CHECK_EQ(count_fds(), fds);
+    if (countable) CHECK(count_mappings() < mappings);
 }
 
 int main(void)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Regions that go, and come, while a snapshot is taken or brought back: it works on those that were
  * there when it began, and holds them until it ends, whoever else lets go of them. What a restore
- * leaves half done stays so when it goes. */
-#define _GNU_SOURCE
-#include "images.h"
-#include "hotplug.h"
+ * leaves half done stays so when it goes.
+ * runs: asan valgrind */
+#include "support/images.h"
+#include "support/regions.h"
 #include <pthread.h>
 
 #define SIZE (4 * PAGE)

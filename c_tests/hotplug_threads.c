@@ -2,11 +2,9 @@
 /* Regions come and go while other threads read, write, copy, translate, fetch views and count
  * references. Each answer is that of before a change or that of after it, each word whole. A
  * removed region is overwritten and released once all threads have passed a point where they hold
- * nothing of the memory: who still looks at it then is found out. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "hotplug.h"
+ * nothing of the memory: who still looks at it then is found out.
+ * runs: asan valgrind tsan */
+#include "support/regions.h"
 #include <pthread.h>
 #include <sched.h>
 

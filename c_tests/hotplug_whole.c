@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* A call that looks at the regions more than once sees those of before a change or those of after
- * it, never some of each. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "hotplug.h"
-#include "json.h"
+ * it, never some of each.
+ * runs: asan valgrind tsan */
+#include "support/regions.h"
+#include "support/json.h"
 #include <pthread.h>
 #include <sched.h>
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* A control group that limits how many huge pages a process takes: memory beyond that is refused when it
- * is made, and what was made can be touched, all of it. Without a limit pages are only reserved. */
-#define _GNU_SOURCE
-#include "host.h"
-#include "process.h"
+ * is made, and what was made can be touched, all of it. Without a limit pages are only reserved.
+ * runs: asan valgrind */
+#include "support/process.h"
 
 #include <sched.h>
 #include <sys/mount.h>
@@ -105,7 +104,7 @@ static void test_limits(const char *folder)
     static const char *const names[] = {"hugetlb.2MB.max", "hugetlb.2MB.rsvd.max"};
     for (size_t i = 0; i < 2; i++) {
         set_limit(group, names[i], true);
-        CHECK_EQ(host_in_child(limited, (void *)(uintptr_t)folder), 0);
+        CHECK_EQ(run_in_child(limited, (void *)(uintptr_t)folder), 0);
         set_limit(group, names[i], false);
     }
 }
@@ -124,10 +123,10 @@ static int mounted_at(void *where)
     (void)snprintf(inner, sizeof inner, "%s/inner", group);
     REQUIRE(mkdir(group, 0755) == 0 && mkdir(inner, 0755) == 0);
     test_limits(inner); /* the limit is that of the group above */
-    if (usual) CHECK_EQ(host_in_child(unlimited, inner), 0);
+    if (usual) CHECK_EQ(run_in_child(unlimited, inner), 0);
     CHECK(rmdir(inner) == 0);
     test_limits(group);
-    if (usual) CHECK_EQ(host_in_child(unlimited, group), 0);
+    if (usual) CHECK_EQ(run_in_child(unlimited, group), 0);
     CHECK(rmdir(group) == 0);
     if (enabled) (void)put(root, "cgroup.subtree_control", "-hugetlb");
     return check_result();
@@ -139,9 +138,9 @@ int main(void)
     int usual, elsewhere;
     if (!reserve_huge_pages(LIMIT + 2)) SKIP("no huge pages of 2 MiB can be reserved");
     REQUIRE(mkdtemp(folder) != NULL);
-    CHECK_EQ(host_in_child(unlimited, NULL), 0);
-    usual = host_in_child(mounted_at, (void *)(uintptr_t)"/sys/fs/cgroup");
-    elsewhere = host_in_child(mounted_at, folder);
+    CHECK_EQ(run_in_child(unlimited, NULL), 0);
+    usual = run_in_child(mounted_at, (void *)(uintptr_t)"/sys/fs/cgroup");
+    elsewhere = run_in_child(mounted_at, folder);
     REQUIRE(rmdir(folder) == 0);
     if (usual == 77 || elsewhere == 77) SKIP("no control groups that limit huge pages");
     CHECK_EQ(usual, 0);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* An image of an attacker's, asked about in every way there is: what each way gives must fit what
  * the others give, live memory stays as it is unless it is a good image, and a good image gives the
- * memory that its metadata tells of. A program that includes this defines _GNU_SOURCE first. */
+ * memory that its metadata tells of. */
 #ifndef IMAGE_ASK_H
 #define IMAGE_ASK_H
 
-#include "images.h"
+#include "support/images.h"
 
 #define PATH "image"
 
@@ -174,7 +174,7 @@ static void expect_refused(const struct answers *answers, const char *metadata, 
 }
 
 /* The file as it is, with something wrong around the metadata. */
-CHECK_UNUSED static void refuse_image(const char *metadata, size_t len, int expected)
+__attribute__((unused)) static void refuse_image(const char *metadata, size_t len, int expected)
 {
     struct answers answers = ask_image(metadata, len);
     expect_refused(&answers, metadata, len, expected);
@@ -210,7 +210,7 @@ static void refuse_forged_bytes(const char *metadata, size_t len, int expected)
     expect_refused(&answers, metadata, len, expected);
 }
 
-CHECK_UNUSED static void refuse_forged(const char *metadata, int expected)
+__attribute__((unused)) static void refuse_forged(const char *metadata, int expected)
 {
     refuse_forged_bytes(metadata, strlen(metadata), expected);
 }
@@ -220,7 +220,7 @@ static void reset_image(void)
     forge(text, text_len);
 }
 
-CHECK_UNUSED static void test_the_good_image(void)
+__attribute__((unused)) static void test_the_good_image(void)
 {
     struct answers answers = ask_forged(text);
     int way;

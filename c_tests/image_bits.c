@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Each of 10^5 wrong bits in the data of an image is found, in every way that looks at them, and
- * memory that was to be restored stays as it was. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "images.h"
+ * memory that was to be restored stays as it was.
+ * runs: asan valgrind */
+#include "support/images.h"
 
 #define PATH "image"
 

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* An image that somebody cuts, grows and rewrites while it is read. Any answer will do, but for
  * one: success with bytes that are in no image. A mapped load is not asked: the file must stay as
- * it is as long as that lives. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "images.h"
+ * it is as long as that lives.
+ * runs: asan valgrind */
+#include "support/images.h"
 #include <pthread.h>
 
 #define PATH "image"

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* A process that saves over an image is killed at any moment: the path holds the old image or the
- * new one, whole. What a kill may leave behind is a temporary file, and no more. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "images.h"
+ * new one, whole. What a kill may leave behind is a temporary file, and no more.
+ * runs: asan valgrind */
+#include "support/images.h"
 #include <signal.h>
 #include <sys/wait.h>
 #include <time.h>

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Snapshots that do not fit, sparse and as image files: data that end too early, go on too long,
  * lie in another order, are of another machine or have a wrong bit. All can be told beforehand, which
- * leaves memory as it was. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "images.h"
+ * leaves memory as it was.
+ * runs: asan valgrind */
+#include "support/images.h"
 
 #define PATH "image"
 
@@ -153,9 +151,9 @@ static void test_image_length(void)
         expect_code(mem, before, GUESTMEM_E_METADATA);
         if (len == 0 || (fast() && len < image.len / 2)) break;
     }
-    put_file(PATH, image.at, image.len - 1);
+    write_file(PATH, image.at, image.len - 1);
     expect_code(mem, before, GUESTMEM_E_METADATA);
-    put_file(PATH, image.at, image.len);
+    write_file(PATH, image.at, image.len);
     REQUIRE(truncate(PATH, (off_t)image.len + 1) == 0);
     expect_code(mem, before, GUESTMEM_E_METADATA);
     check_untouched(mem, before);
@@ -163,7 +161,7 @@ static void test_image_length(void)
     {
         const size_t size = (size_t)guestmem_memory_size(other), tail = image.len - size;
         memmove(image.at + size - PAGE, image.at + size, tail);
-        put_file(PATH, image.at, image.len - PAGE);
+        write_file(PATH, image.at, image.len - PAGE);
         expect_code(mem, before, GUESTMEM_E_METADATA);
     }
     free(before), free(image.at);
@@ -184,14 +182,14 @@ static void test_image_damage(void)
     CHECK_OK(guestmem_save(other, PATH, NULL, 0));
     image = bytes_of(PATH);
     for (i = 0; i < sizeof places / sizeof places[0]; i++) {
-        flip_bit_of(PATH, places[i]);
+        flip_bit_in(PATH, places[i]);
         expect_code(mem, before, GUESTMEM_E_CORRUPT);
-        flip_bit_of(PATH, places[i]);
+        flip_bit_in(PATH, places[i]);
     }
     for (i = 0; i < 2; i++) {
         const size_t len = (size_t)(i == 0 ? CHUNK : PAGE);
         swap_bytes(image.at + DATA_START, image.at + DATA_START + len, len);
-        put_file(PATH, image.at, image.len);
+        write_file(PATH, image.at, image.len);
         expect_code(mem, before, GUESTMEM_E_CORRUPT);
         swap_bytes(image.at + DATA_START, image.at + DATA_START + len, len);
     }
@@ -199,7 +197,7 @@ static void test_image_damage(void)
     patch_file(PATH, 0, foreign, size);
     expect_code(mem, before, GUESTMEM_E_CORRUPT);
     check_untouched(mem, before);
-    put_file(PATH, image.at, image.len);
+    write_file(PATH, image.at, image.len);
     check_loads(PATH, other);
     CHECK_OK(guestmem_restore_file(mem, PATH, NULL, 0));
     CHECK(same_memory(mem, other));
@@ -220,7 +218,7 @@ static void test_data_in_holes(void)
     CHECK_OK(guestmem_save(other, PATH, NULL, 0));
     for (i = 0; i < sizeof places / sizeof places[0] + 1; i++) {
         const uint64_t at = i < sizeof places / sizeof places[0] ? places[i] : last;
-        flip_bit_of(PATH, at);
+        flip_bit_in(PATH, at);
         refuse_load(PATH, GUESTMEM_LOAD_MAP | GUESTMEM_LOAD_VERIFY, GUESTMEM_E_CORRUPT);
         loaded = load_with(PATH, 0);
         CHECK(same_memory(loaded, other));
@@ -228,7 +226,7 @@ static void test_data_in_holes(void)
         dirty_everything(mem);
         CHECK_OK(guestmem_restore_file(mem, PATH, NULL, 0));
         CHECK(same_memory(mem, other));
-        flip_bit_of(PATH, at);
+        flip_bit_in(PATH, at);
     }
     /* zeros that take space are no data */
     patch_file(PATH, DATA_END + 0x10000, zeros_, 0x8000);
@@ -246,7 +244,7 @@ static void test_without_checksums(void)
     CHECK_OK(guestmem_save(other, PATH, &none, sizeof none));
     refuse_load(PATH, GUESTMEM_LOAD_MAP | GUESTMEM_LOAD_VERIFY, GUESTMEM_E_UNSUPPORTED);
     check_loads(PATH, other);
-    flip_bit_of(PATH, DATA_START + 100);
+    flip_bit_in(PATH, DATA_START + 100);
     loaded = load_with(PATH, 0);
     CHECK(!same_memory(loaded, other));
     CHECK_OK(guestmem_restore_file(mem, PATH, NULL, 0));
@@ -312,9 +310,9 @@ static void test_tainted_memory(void)
                    GUESTMEM_E_SNAPSHOT_SHORT);
         REQUIRE(is_tainted(mem));
         tainted = copy_of(mem);
-        flip_bit_of(PATH, DATA_START);
+        flip_bit_in(PATH, DATA_START);
         CHECK_CODE(guestmem_restore_file(mem, PATH, NULL, 0), GUESTMEM_E_CORRUPT);
-        flip_bit_of(PATH, DATA_START);
+        flip_bit_in(PATH, DATA_START);
         flip_bit(sparse.fd, DATA_START);
         CHECK_CODE(sparse_restore(mem, &sparse, 0), GUESTMEM_E_CORRUPT);
         flip_bit(sparse.fd, DATA_START);

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Metadata that an attacker wrote, in an image whose checksums are all right: every number
- * replaced, keys missing or twice, ranges and regions as no memory has them. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "forged_metadata.h"
+ * replaced, keys missing or twice, ranges and regions as no memory has them.
+ * runs: asan valgrind */
+#include "support/forged_metadata.h"
 #include "image_ask.h"
 
 /* ---- each number of the metadata in turn ---- */
@@ -240,7 +238,7 @@ static void test_empty_memory(void)
     uint8_t trailer[TRAILER];
     struct guestmem *loaded = NULL;
     make_trailer(trailer, 0, empty, sizeof empty - 1);
-    put_file("empty", empty, sizeof empty - 1);
+    write_file("empty", empty, sizeof empty - 1);
     patch_file("empty", sizeof empty - 1, trailer, TRAILER);
     CHECK_OK(guestmem_load("empty", NULL, 0, &loaded));
     CHECK(loaded != NULL && guestmem_num_regions(loaded) == 0);

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* What the library writes is what docs/image-format.md says: a reader that was written from that
- * page alone finds every byte of memory in it. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "image_reader.h"
+ * page alone finds every byte of memory in it.
+ * runs: asan valgrind */
+#include "support/image_reader.h"
 
 /* ---- what was saved is what is read ---- */
 
@@ -58,14 +56,14 @@ static void forms_save(struct forms *forms, const struct guestmem *mem, uint64_t
     const unsigned n = forms->count++;
     const char *path = path_of("image", n), *data, *metadata;
     CHECK_OK(guestmem_save(mem, path, &options, sizeof options));
-    add(&forms->image, path);
+    line_add(&forms->image, path);
     data = path_of("packed", n), metadata = path_of("packed-metadata", n);
     snapshot_to(mem, data, metadata, options, GUESTMEM_LAYOUT_PACKED);
-    add(&forms->packed, metadata), add(&forms->packed, data);
+    line_add(&forms->packed, metadata), line_add(&forms->packed, data);
     data = path_of("sparse", n), metadata = path_of("sparse-metadata", n);
     CHECK_EQ(snapshot_to(mem, data, metadata, options, GUESTMEM_LAYOUT_SPARSE),
              guestmem_memory_size(mem));
-    add(&forms->sparse, metadata), add(&forms->sparse, data);
+    line_add(&forms->sparse, metadata), line_add(&forms->sparse, data);
     expect_memory(&forms->expected, mem); /* only now: looking at a hole allocates it */
 }
 
@@ -79,7 +77,7 @@ static void forms_check(struct forms *forms)
 
 static void test_patterns(void)
 {
-    struct guestmem *mem = check_new(ranges, REGIONS);
+    struct guestmem *mem = check_new(reader_ranges, REGIONS);
     struct forms forms;
     unsigned cells[CELLS], pattern, cell;
     uint64_t state = 1;
@@ -134,8 +132,8 @@ static void test_much_memory(void)
     }
     CHECK_OK(guestmem_save(mem, path_of("much", 0), NULL, 0));
     line_begin(&line, "dump");
-    add(&line, "--pages");
-    add(&line, path_of("much", 0));
+    line_add(&line, "--pages");
+    line_add(&line, path_of("much", 0));
     child = line_run(&line);
     CHECK_EQ(child.code, 0);
     CHECK(strcmp(child.out, expected) == 0);

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Files that docs/image-format.md says a reader must refuse, or need not mind: the library and the
- * reader in Python, which was written from that page alone, give the same verdict on each. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
+ * reader in Python, which was written from that page alone, give the same verdict on each.
+ * runs: asan valgrind */
 #include "image_edits.h"
-#include "image_reader.h"
-#include "image_seal.h"
+#include "support/image_reader.h"
+#include "support/images.h"
 
 /* ---- the same files are refused ---- */
 
@@ -57,7 +55,7 @@ static void judge(struct judged *judged, const uint8_t *bytes, size_t len, int e
     write_file(path, bytes, len);
     check_library(path, expected, kind);
     if (judged->count == 0) line_begin(&judged->line, "check");
-    add(&judged->line, path);
+    line_add(&judged->line, path);
     judged->expected[judged->count++] = expected;
 }
 
@@ -88,7 +86,7 @@ static void judge_by_the_reader(struct judged *judged)
 static void make_good_image(void)
 {
     const unsigned cells[CELLS] = {DATA, HOLE, HOLE, HOLE, HOLE, DATA};
-    good.mem = check_new(ranges, REGIONS);
+    good.mem = check_new(reader_ranges, REGIONS);
     lay_out(good.mem, cells, 7);
     CHECK_OK(guestmem_save(good.mem, path_of("good", 0), NULL, 0));
     good.bytes = read_file(path_of("good", 0), &good.len);
@@ -153,14 +151,14 @@ static void test_trailers(void)
     size_t i;
     memcpy(before, trailer, TRAILER);
     for (i = 0; i < sizeof changes / sizeof *changes; i++) {
-        put(trailer + changes[i].at, changes[i].value, changes[i].bytes);
+        put_number(trailer + changes[i].at, changes[i].value, changes[i].bytes);
         seal(trailer);
         judge(&judged, good.bytes, good.len, changes[i].expected, CHECKED);
         memcpy(trailer, before, TRAILER);
     }
     /* offset and length that together wrap to the right sum */
-    put(trailer + 16, good.metadata - 0x1000, 8);
-    put(trailer + 24, good.len - TRAILER - good.metadata + 0x1000, 8);
+    put_number(trailer + 16, good.metadata - 0x1000, 8);
+    put_number(trailer + 24, good.len - TRAILER - good.metadata + 0x1000, 8);
     seal(trailer);
     judge(&judged, good.bytes, good.len, DAMAGED, CHECKED);
     memcpy(trailer, before, TRAILER);
@@ -284,7 +282,7 @@ static void test_packed_damage(void)
         write_file(data, bytes, kind == 2 ? len - 1 : kind == 3 ? len + 1 : len);
         bytes[len / 2] ^= kind == 1 ? 0x10 : 0;
         line_begin(&line, "packed");
-        add(&line, metadata), add(&line, data);
+        line_add(&line, metadata), line_add(&line, data);
         child = line_run(&line);
         CHECK_EQ(child.code, kind != 0);
         child_free(&child);

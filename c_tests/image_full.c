@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* No more room for what is saved: a file size limit and a full file system, met at each page. A
  * write comes up short first, and then fails: an error and no signal, the old image stays, and no
- * temporary file. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
+ * temporary file.
+ * runs: asan valgrind */
 #include "image_operations.h"
 
 #include <sched.h>
@@ -59,7 +57,7 @@ static void test_file_size_limit(void)
     for (size_t i = 0; i < OPERATIONS; i++) {
         int status;
         if (!writes(&operations[i])) continue;
-        status = host_in_child(grow_the_limit, (void *)(uintptr_t)&operations[i]);
+        status = run_in_child(grow_the_limit, (void *)(uintptr_t)&operations[i]);
         if (status != 0) fprintf(stderr, "%s: status %d\n", operations[i].name, status);
         if (status == 77) SKIP_PART("RLIMIT_FSIZE cannot be set");
         else CHECK_EQ(status, 0);
@@ -118,7 +116,7 @@ static void test_full_file_system(void)
 {
     int status;
     REQUIRE(mkdir("small", 0700) == 0);
-    status = host_in_child(grow_the_file_system, NULL);
+    status = run_in_child(grow_the_file_system, NULL);
     if (status == 77) SKIP_PART("no mounts of one's own here");
     else CHECK_EQ(status, 0);
     REQUIRE(rmdir("small") == 0);

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Files that are no images, or no longer: cut anywhere, any bit of metadata and trailer flipped,
- * trailers that lie under a right checksum, gaps between the parts. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
+ * trailers that lie under a right checksum, gaps between the parts.
+ * runs: asan valgrind */
 #include "image_ask.h"
 
 static void test_flipped_bits_of_the_tail(void)
@@ -203,11 +201,11 @@ static void test_no_image_at_all(void)
     refuse_path(long_path);
     free(long_path);
     REQUIRE(close(fifo) == 0 && remove("fifo") == 0 && remove("loop") == 0);
-    put_file("text", "#!/bin/sh\n", 10);
+    write_file("text", "#!/bin/sh\n", 10);
     CHECK_CODE(guestmem_restore_file(mem, "text", NULL, 0), GUESTMEM_E_METADATA);
-    put_file("text", "", 0);
+    write_file("text", "", 0);
     CHECK_CODE(guestmem_restore_file(mem, "text", NULL, 0), GUESTMEM_E_METADATA);
-    put_file("text", good.at + DATA + text_len, TRAILER);
+    write_file("text", good.at + DATA + text_len, TRAILER);
     CHECK_CODE(guestmem_restore_file(mem, "text", NULL, 0), GUESTMEM_E_METADATA);
     REQUIRE(remove("text") == 0);
 }

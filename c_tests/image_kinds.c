@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* What is no file is refused as an image without being opened: opening a tape rewinds it, opening a
- * watchdog starts it, and whoever waits at the other end of a pipe is woken. */
-#define _GNU_SOURCE
-#include "images.h"
+ * watchdog starts it, and whoever waits at the other end of a pipe is woken.
+ * runs: asan valgrind */
+#include "support/images.h"
 #include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/sysmacros.h>

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Loading an image, by reading it and by mapping it: what the memory holds, whatever it was saved
  * from, and what the checks find. What is refused is in image_load_errors.c, and what a mapped
- * memory is like in image_mapped.c. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "host.h"
-#include "images.h"
+ * memory is like in image_mapped.c.
+ * runs: asan valgrind */
+#include "support/process.h"
+#include "support/images.h"
 
 static const uint64_t ways[] = {0, GUESTMEM_LOAD_VERIFY, GUESTMEM_LOAD_MAP,
                                 GUESTMEM_LOAD_MAP | GUESTMEM_LOAD_VERIFY};
@@ -106,20 +104,20 @@ static void test_nothing_is_left_behind(void)
     struct guestmem *mem = saved_memory(10);
     uint64_t fds, mappings;
     unsigned round;
-    flip_bit_of("image", PAGE);
+    flip_bit_in("image", PAGE);
     CHECK_OK(guestmem_save(mem, "good", NULL, 0));
-    fds = host_fds(), mappings = host_mappings();
-    for (round = 0; round < (host_instrumented() ? 3u : 30u); round++) {
+    fds = count_fds(), mappings = count_mappings();
+    for (round = 0; round < (fast() ? 3u : 30u); round++) {
         size_t way;
         for (way = 0; way < WAYS; way++) guestmem_unref(load_with("good", ways[way]));
         refuse_load("image", 0, GUESTMEM_E_CORRUPT);
         refuse_load("image", GUESTMEM_LOAD_MAP | GUESTMEM_LOAD_VERIFY, GUESTMEM_E_CORRUPT);
         refuse_load("missing", 0, GUESTMEM_E_OS);
-        CHECK_EQ(host_fds(), fds);
-        if (round == 0) mappings = host_mappings();
+        CHECK_EQ(count_fds(), fds);
+        if (round == 0) mappings = count_mappings();
     }
-    CHECK(host_instrumented() || host_mappings() <= mappings + 2);
-    CHECK_EQ(host_threads(), 1);
+    CHECK(fast() || count_mappings() <= mappings + 2);
+    CHECK_EQ(count_threads(), 1);
     REQUIRE(unlink("image") == 0 && unlink("good") == 0);
     guestmem_unref(mem);
 }
@@ -158,7 +156,7 @@ static void test_verifying(void)
     size_t i;
     damaged(mem, GUESTMEM_OK, GUESTMEM_OK);
     for (i = 0; i < 6; i++) {
-        flip_bit_of("image", in_data[i]);
+        flip_bit_in("image", in_data[i]);
         damaged(mem, GUESTMEM_E_CORRUPT, GUESTMEM_E_CORRUPT);
         CHECK_CODE(guestmem_restore_file(target, "image", NULL, 0), GUESTMEM_E_CORRUPT);
         check_untouched(target, before);
@@ -166,20 +164,20 @@ static void test_verifying(void)
         CHECK_CODE(guestmem_restore_file(empty, "image", NULL, 0), GUESTMEM_E_CORRUPT);
         CHECK(!is_tainted(empty));
         CHECK_EQ(allocated_bytes(info_of(empty, 0).fd), 0);
-        flip_bit_of("image", in_data[i]);
+        flip_bit_in("image", in_data[i]);
     }
     for (i = 0; i < 6; i++) {
         /* reading does not look there, and mapping would show it */
-        flip_bit_of("image", in_holes[i]);
+        flip_bit_in("image", in_holes[i]);
         damaged(mem, GUESTMEM_OK, GUESTMEM_E_CORRUPT);
-        flip_bit_of("image", in_holes[i]);
+        flip_bit_in("image", in_holes[i]);
     }
     CHECK_OK(guestmem_restore_file(target, "image", NULL, 0));
     CHECK(same_memory(target, mem));
     CHECK_OK(guestmem_restore_file(empty, "image", NULL, 0));
     CHECK(same_memory(empty, mem));
     /* zeros that are written out are as good as holes: a copy made without care */
-    put_file("image", image.at, image.len);
+    write_file("image", image.at, image.len);
     damaged(mem, GUESTMEM_OK, GUESTMEM_OK);
     check_loads("image", mem);
     free(before), free(image.at);
@@ -196,7 +194,7 @@ static void test_without_checksums(void)
     check_loads("image", mem);
     refuse_load("image", GUESTMEM_LOAD_MAP | GUESTMEM_LOAD_VERIFY, GUESTMEM_E_UNSUPPORTED);
     refuse_load("image", GUESTMEM_LOAD_VERIFY, GUESTMEM_E_UNSUPPORTED);
-    flip_bit_of("image", 2 * PAGE);
+    flip_bit_in("image", 2 * PAGE);
     wanted[2 * PAGE] ^= 1;
     loaded = load_with("image", 0);
     CHECK(memory_is(loaded, wanted));

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* What is not loaded: bad arguments, and paths that lead to no image. The code, no memory, and
- * nothing changed in the one that was to be restored. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "host.h"
-#include "images.h"
+ * nothing changed in the one that was to be restored.
+ * runs: asan valgrind */
+#include "support/process.h"
+#include "support/images.h"
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -134,7 +132,7 @@ static void test_missing_files(void)
 
 static void refuse_content(const void *content, size_t len)
 {
-    put_file("file", content, len);
+    write_file("file", content, len);
     refuse_path("file", GUESTMEM_E_METADATA, 0);
     REQUIRE(unlink("file") == 0);
 }
@@ -232,7 +230,7 @@ int main(void)
     CHECK_OK(guestmem_save(other, "image", NULL, 0));
     mem = memory_with_data(2);
     before = copy_of(mem);
-    fds = host_fds();
+    fds = count_fds();
     load_arguments();
     other_arguments();
     test_missing_files();
@@ -240,7 +238,7 @@ int main(void)
     test_other_kinds();
     test_other_regions();
     test_read_only_region();
-    CHECK_EQ(host_fds(), fds);
+    CHECK_EQ(count_fds(), fds);
     CHECK_EQ(entries_in("."), 1);
     check_loads("image", other);
     free(before);

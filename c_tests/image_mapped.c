@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Memory that is mapped from an image: what is written to it nobody else sees, what is only read is
- * shared, nothing is read before it is used, and otherwise it is a memory as any other. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "images.h"
+ * shared, nothing is read before it is used, and otherwise it is a memory as any other.
+ * runs: asan valgrind */
+#include "support/images.h"
 
 /* What smaps says of all mappings between the two, in bytes. */
 static uint64_t smaps_sum(const void *host, uint64_t size, const char *key)

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* An allocation that fails, in each way to save memory and to bring it back: the old image stays, and
- * live memory is what it was or tainted. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
+ * live memory is what it was or tainted.
+ * runs: natively only */
 #include "image_operations.h"
 
 #include "inject_allocations.h"
@@ -22,9 +20,8 @@ static void inject_into_all(const struct operation *all, size_t count)
 
 int main(void)
 {
-    if (host_instrumented()) SKIP("not under valgrind or a sanitizer");
     if (!CAN_FAIL) SKIP("no allocator that can be made to fail");
-    shared = host_shared_memory(sizeof *shared);
+    shared = new_shared_memory(sizeof *shared);
     enter_folder(fast_parent(UINT64_C(1) << 28));
     make_states(SMALL);
     inject_into_all(operations, OPERATIONS);

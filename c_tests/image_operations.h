@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Each way to save memory and to bring it back, as an operation that may be made to fail: what it
  * works on, what must hold after it failed, and that it does its work once nothing stands in its
- * way. A program that includes this defines _GNU_SOURCE first. */
+ * way. */
 #ifndef IMAGE_OPERATIONS_H
 #define IMAGE_OPERATIONS_H
 
-#include "host.h"
-#include "images.h"
-#include "trial.h"
+#include "support/process.h"
+#include "support/images.h"
+#include "support/trial.h"
 
 #define IMAGE "image" /* is of state 0; the live memory is in state 1 */
 
@@ -294,24 +294,24 @@ static struct outcome try_operation(const struct operation *op, runner *run, boo
     struct outcome outcome;
     uint64_t fds, mappings, threads;
     before_operation(op);
-    fds = host_fds(), mappings = mappings_but_heap(), threads = host_threads();
+    fds = count_fds(), mappings = count_mappings_but_heap(), threads = count_threads();
     outcome = run_operation(op, run);
     if (loaded == NULL && !leaks) {
-        CHECK_EQ(host_fds(), fds);
-        CHECK_EQ(mappings_but_heap(), mappings);
+        CHECK_EQ(count_fds(), fds);
+        CHECK_EQ(count_mappings_but_heap(), mappings);
     }
     /* one that has been joined may be on its way out of /proc for a moment */
-    while (host_threads() > threads) (void)usleep(100);
+    while (count_threads() > threads) (void)usleep(100);
     if (leaks) remove_temporary_files();
     check_outcome(op, &outcome);
     if (leaks) return outcome;
-    CHECK_EQ(host_fds(), fds);
-    CHECK_EQ(mappings_but_heap(), mappings);
+    CHECK_EQ(count_fds(), fds);
+    CHECK_EQ(count_mappings_but_heap(), mappings);
     return outcome;
 }
 
 /* So that not everything is to be tried. */
-CHECK_UNUSED static bool takes_long(const struct operation *op)
+__attribute__((unused)) static bool takes_long(const struct operation *op)
 {
     return op->threads != 0;
 }

@@ -8,11 +8,9 @@
  * others that change from pattern to pattern, as the options do. Every pattern goes through a
  * packed and a sparse snapshot, an image, a restore, a load that reads and one that maps. Every
  * round writes other bytes than the one before into the same memory and over the same files.
- * (Restoring packed data after every pattern is in snapshot.c.) */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "images.h"
+ * (Restoring packed data after every pattern is in snapshot.c.)
+ * runs: asan valgrind qemu musl */
+#include "support/images.h"
 
 enum { REGIONS = 3, MOST_PAGES = 8, MOST_CELLS = REGIONS * MOST_PAGES };
 enum { HOLE, DATA, ZEROED }; /* ZEROED: in host memory, and all zeros */

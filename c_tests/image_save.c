@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* What saving leaves on the file system: the image to the last byte, under any name, over whatever
- * was there, and nothing else. Where it fails is in image_save_errors.c. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "host.h"
-#include "images.h"
+ * was there, and nothing else. Where it fails is in image_save_errors.c.
+ * runs: asan valgrind */
+#include "support/process.h"
+#include "support/images.h"
 #include <pthread.h>
 
 static const struct guestmem_range small_ranges[2] = {{0x10000, 0x8000}, {0x40000, 0x4000}};
@@ -95,7 +93,7 @@ static void test_mode(void)
     size_t i;
     for (i = 0; i < 3; i++) {
         mode_t before;
-        put_file("image", "old", 3);
+        write_file("image", "old", 3);
         REQUIRE(chmod("image", 0666) == 0);
         before = umask(masks[i]);
         CHECK_OK(guestmem_save(mem, "image", NULL, 0));
@@ -155,7 +153,7 @@ static void test_links(void)
     struct guestmem *mem = small_memory(4);
     const struct bytes kept = {(uint8_t *)(uintptr_t) "kept", 4};
     struct stat st;
-    put_file("target", kept.at, kept.len);
+    write_file("target", kept.at, kept.len);
     REQUIRE(mkdir("sub", 0700) == 0);
     replace_link(mem, "target");
     CHECK(file_is("target", &kept));
@@ -193,7 +191,7 @@ static void test_names(void)
     size_t i, round;
     memset(longest, 'n', sizeof longest);
     longest[255] = 0;
-    (void)snprintf(absolute, sizeof absolute, "%s/image", folder);
+    (void)snprintf(absolute, sizeof absolute, "%s/image", test_folder);
     REQUIRE(mkdir("sub", 0700) == 0);
     for (i = 0; i < sizeof names / sizeof names[0]; i++) {
         for (round = 0; round < 2; round++) /* onto a free name, and over an image */
@@ -308,18 +306,18 @@ static void test_nothing_is_left_behind(void)
     uint64_t fds, mappings = 0;
     unsigned round;
     CHECK_OK(guestmem_save(mem, "image", NULL, 0));
-    fds = host_fds();
+    fds = count_fds();
     for (round = 0; round < 40; round++) {
         char *metadata = NULL;
         CHECK_OK(guestmem_save(mem, "image", NULL, 0));
         CHECK_CODE(guestmem_save(mem, "nowhere/image", NULL, 0), GUESTMEM_E_OS);
         CHECK_OK(guestmem_image_metadata("image", &metadata));
         guestmem_free(metadata);
-        if (round == 20) mappings = host_mappings();
+        if (round == 20) mappings = count_mappings();
     }
-    CHECK_EQ(host_fds(), fds);
-    CHECK(host_instrumented() || host_mappings() <= mappings + 2); /* valgrind has its own */
-    CHECK_EQ(host_threads(), 1);
+    CHECK_EQ(count_fds(), fds);
+    CHECK(fast() || count_mappings() <= mappings + 2); /* valgrind has its own */
+    CHECK_EQ(count_threads(), 1);
     REQUIRE(unlink("image") == 0);
     guestmem_unref(mem);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Saves that a folder forbids: over somebody else's file in a sticky folder, and in a folder that only
- * takes new names. What fails leaves nothing behind, and the old file as it is. */
-#define _GNU_SOURCE
-#include "images.h"
-#include "snapshots.h"
+ * takes new names. What fails leaves nothing behind, and the old file as it is.
+ * runs: asan valgrind */
+#include "support/images.h"
+#include "support/snapshots.h"
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Where saving cannot succeed: the code, the old image byte for byte in its place, no temporary
- * file, and no signal. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "host.h"
-#include "images.h"
+ * file, and no signal.
+ * runs: asan valgrind */
+#include "support/process.h"
+#include "support/images.h"
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -122,7 +120,7 @@ static void test_kinds(struct guestmem *mem)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     REQUIRE(fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0);
     REQUIRE(mkdir("empty", 0700) == 0 && mkdir("full", 0700) == 0 && mkfifo("fifo", 0600) == 0);
-    put_file("full/file", "x", 1);
+    write_file("full/file", "x", 1);
     refuse_kind(mem, "empty", S_IFDIR);
     refuse_kind(mem, "full", S_IFDIR);
     refuse_kind(mem, "full/", S_IFDIR);
@@ -174,7 +172,7 @@ static void test_own_backing(uint64_t flags, int expected)
     struct bytes before;
     uint8_t content[4 * 4096], *wanted;
     fill_random(content, sizeof content, 43);
-    put_file("backing", content, sizeof content);
+    write_file("backing", content, sizeof content);
     REQUIRE(link("backing", "twin") == 0 && symlink("backing", "link") == 0);
     memset(options, 0, sizeof options);
     options[0].size = PAGE;
@@ -337,7 +335,7 @@ static int on_small_file_systems(void *unused)
     free(old.at);
     save_old();
 
-    put_file("last", "x", 1); /* takes the last inode */
+    write_file("last", "x", 1); /* takes the last inode */
     code = guestmem_save(mem, "image", NULL, 0);
     CHECK((code == GUESTMEM_E_OS || code == GUESTMEM_E_IO) && last_error().os_errno == ENOSPC);
     CHECK(file_is("image", &old) && entries_in(".") == 2);
@@ -355,7 +353,7 @@ static int on_small_file_systems(void *unused)
 
 static void test_small_file_systems(void)
 {
-    int result = host_in_child(on_small_file_systems, NULL);
+    int result = run_in_child(on_small_file_systems, NULL);
     if (result == 77)
         SKIP_PART("no file system can be mounted: nothing full, nothing read-only was tried");
     else
@@ -384,10 +382,10 @@ static void test_folder_of_others(void)
 {
     int result;
     REQUIRE(chmod(".", 0755) == 0 && mkdir("closed", 0700) == 0 && mkdir("open", 0700) == 0);
-    put_file("closed/image", old.at, old.len);
+    write_file("closed/image", old.at, old.len);
     REQUIRE(chmod("closed/image", 0666) == 0);
     REQUIRE(chmod("closed", 0555) == 0 && chmod("open", 0777) == 0);
-    result = host_in_child(in_a_folder_of_others, NULL);
+    result = run_in_child(in_a_folder_of_others, NULL);
     if (result == 77)
         SKIP_PART("nobody cannot be become here");
     else
@@ -402,7 +400,7 @@ int main(void)
     uint64_t fds;
     enter_folder(fast_parent(UINT64_C(64) << 20));
     save_old();
-    fds = host_fds();
+    fds = count_fds();
     test_arguments(mem);
     test_paths(mem);
     test_kinds(mem);
@@ -416,7 +414,7 @@ int main(void)
     test_descriptor_limit(mem);
     test_small_file_systems();
     test_folder_of_others();
-    CHECK_EQ(host_fds(), fds);
+    CHECK_EQ(count_fds(), fds);
     CHECK(file_is("image", &old));
     CHECK_EQ(entries_in("."), 1);
     free(old.at);

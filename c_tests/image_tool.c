@@ -1,22 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* guestmem-image, the tool: what it says of images whose content is known, what it refuses, and
- * that nothing from a file or a name reaches a terminal as it is. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "image_seal.h"
-#include "image_tool.h"
+ * that nothing from a file or a name reaches a terminal as it is.
+ * runs: asan valgrind */
+#include "support/images.h"
+#include "support/image_tool.h"
 #include <sys/ioctl.h>
 #include <termios.h>
 
 static void test_usage(void)
 {
     expect_failure(NULL, NULL, NULL, NULL, "guestmem-image verify IMAGE");
-    expect_failure("look", image, NULL, NULL, "guestmem-image verify IMAGE");
+    expect_failure("look", tool_image, NULL, NULL, "guestmem-image verify IMAGE");
     expect_failure("info", NULL, NULL, NULL, "guestmem-image verify IMAGE");
-    expect_failure("info", image, image, NULL, "guestmem-image verify IMAGE");
-    expect_failure("diff", image, NULL, NULL, "guestmem-image verify IMAGE");
-    expect_failure("extract", image, NULL, NULL, "guestmem-image verify IMAGE");
+    expect_failure("info", tool_image, tool_image, NULL, "guestmem-image verify IMAGE");
+    expect_failure("diff", tool_image, NULL, NULL, "guestmem-image verify IMAGE");
+    expect_failure("extract", tool_image, NULL, NULL, "guestmem-image verify IMAGE");
     EXPECT("--help", NULL, NULL, 0, "info IMAGE", "map", "verify", "diff A B", "extract IMAGE");
     EXPECT("--version", NULL, NULL, 0, guestmem_version_string());
 }
@@ -29,18 +27,18 @@ static void test_no_image(void)
     write_file(text, "some text, and quite a bit of it, but nothing that ends as an image", 67);
     REQUIRE(mkfifo(fifo, 0600) == 0);
     for (i = 0; i < 5; i++) {
-        const char *second = i == 3 ? image : i == 4 ? "0" : NULL;
-        struct child child = run(commands[i], text, second, NULL);
+        const char *second = i == 3 ? tool_image : i == 4 ? "0" : NULL;
+        struct child child = tool_run(commands[i], text, second, NULL);
         CHECK_CHILD(&child, child.code == (i == 2 ? 1 : 2)); /* verify has a verdict */
         CHECK_CHILD(&child, strstr(i == 2 ? child.out : child.err, "not an image") != NULL);
         child_free(&child);
         expect_failure(commands[i], "/nowhere/image", second, NULL,
                        "/nowhere/image: No such file or directory");
-        expect_failure(commands[i], folder, second, NULL, "not a regular file");
+        expect_failure(commands[i], test_folder, second, NULL, "not a regular file");
         expect_failure(commands[i], fifo, second, NULL, "not a regular file");
         expect_failure(commands[i], "/dev/null", second, NULL, "not a regular file");
     }
-    expect_failure("diff", image, text, NULL, "not an image");
+    expect_failure("diff", tool_image, text, NULL, "not an image");
     free(text);
     free(fifo);
 }
@@ -50,16 +48,16 @@ static void test_info(void)
     char *unchecked = new_path("unchecked"), *empty_path = new_path("empty"), file[64], disk[64];
     struct guestmem *empty = check_new(NULL, 0);
     struct stat st;
-    REQUIRE(stat(image, &st) == 0);
+    REQUIRE(stat(tool_image, &st) == 0);
     (void)snprintf(file, sizeof file, " %" PRIu64 " bytes", (uint64_t)st.st_size);
     (void)snprintf(disk, sizeof disk, " %" PRIu64 " bytes", (uint64_t)st.st_blocks * 512);
-    EXPECT("info", image, NULL, 0, image, "6.1 MiB ", " 6356992 bytes in 3 regions", "136 KiB ",
+    EXPECT("info", tool_image, NULL, 0, tool_image, "6.1 MiB ", " 6356992 bytes in 3 regions", "136 KiB ",
            " 139264 bytes in 7 ranges, 2.19 % of the memory", file, disk,
            "CRC-32C, of each 1.0 MiB", "0  0x000000000000 - 0x00000000ffff    64 KiB    12 KiB ",
            " 12288   18.8 %        2\n", "1  0x000000100000 - 0x0000004fffff   4.0 MiB   120 KiB ",
            " 122880   2.93 %        4\n", "2  0x000100000000 - 0x0001001fffff   2.0 MiB   4.0 KiB ",
            " 4096   0.20 %        1\n");
-    save(unchecked, GUESTMEM_SNAPSHOT_NO_CHECKSUM);
+    tool_save(unchecked, GUESTMEM_SNAPSHOT_NO_CHECKSUM);
     EXPECT("info", unchecked, NULL, 0, "checksums  none");
     CHECK_OK(guestmem_save(empty, empty_path, NULL, 0));
     EXPECT("info", empty_path, NULL, 0, " 0 bytes in 0 regions", " 0 bytes in 0 ranges, 0 %");
@@ -88,14 +86,14 @@ static void test_map(void)
 {
     struct child child;
     /* 80 columns have room for 56 cells, four rows of which must do */
-    EXPECT("map", image, NULL, 0, "region 0", "one character is 4.0 KiB\n",
+    EXPECT("map", tool_image, NULL, 0, "region 0", "one character is 4.0 KiB\n",
            "\n  0x000000000000  .##............#\n", "region 1", "one character is 32 KiB",
            row("0x000000100000", "-+x+##", 56, ""), "  0x0000002c0000  ....",
            row("0x000000480000", "", 16, ""), "region 2", "one character is 16 KiB",
            row("0x000100000000", "", 56, ""), "  0x0001000e0000  ....",
            row("0x0001001c0000", "", 16, "-"), ". no data   - up to a quarter");
     REQUIRE(setenv("LC_ALL", "C.UTF-8", 1) == 0);
-    child = run("map", image, NULL, NULL);
+    child = tool_run("map", tool_image, NULL, NULL);
     CHECK_CHILD(&child, child.code == 0);
     if (strstr(child.out, ". no data") != NULL)
         SKIP_PART("no locale C.UTF-8");
@@ -110,8 +108,8 @@ static void test_verify(void)
     char *data = damaged("data", 0x1004, 0), *hole = damaged("hole", 0x5004, 0);
     char *metadata = damaged("metadata", 0, 100), *trailer = damaged("trailer", 0, 20);
     char *unchecked = new_path("unchecked");
-    save(unchecked, GUESTMEM_SNAPSHOT_NO_CHECKSUM);
-    EXPECT("verify", image, NULL, 0, image, ": good: 136 KiB of data in 6.1 MiB of memory");
+    tool_save(unchecked, GUESTMEM_SNAPSHOT_NO_CHECKSUM);
+    EXPECT("verify", tool_image, NULL, 0, tool_image, ": good: 136 KiB of data in 6.1 MiB of memory");
     EXPECT("verify", data, NULL, 1, data, ": DAMAGED: ", "(GUESTMEM_E_CORRUPT)");
     EXPECT("verify", hole, NULL, 1, hole, ": DAMAGED: ", "(GUESTMEM_E_CORRUPT)");
     EXPECT("verify", metadata, NULL, 1, metadata, ": DAMAGED: ", "(GUESTMEM_E_METADATA)");
@@ -128,9 +126,9 @@ static void test_names(void)
     char *path = new_path("\033[31mred\n\x9b\\"), *gone = new_path("\033]0;gone\a");
     struct child child;
     size_t i;
-    save(path, 0);
+    tool_save(path, 0);
     for (i = 0; i < 4; i++) {
-        child = run(commands[i], path, i == 3 ? path : NULL, NULL);
+        child = tool_run(commands[i], path, i == 3 ? path : NULL, NULL);
         CHECK_CHILD(&child, child.code == 0);
         CHECK_CHILD(&child, strstr(child.out, "/\\x1b[31mred\\x0a\\x9b\\x5c0") != NULL);
         CHECK_CHILD(&child, strpbrk(child.out, "\033\x9b\a") == NULL);
@@ -177,7 +175,7 @@ static void test_full_device(void)
     size_t i;
     REQUIRE(full >= 0);
     for (i = 0; i < 4; i++) {
-        char *words[] = {tool, (char *)commands[i], i < 3 ? image : NULL, NULL};
+        char *words[] = {tool, (char *)commands[i], i < 3 ? tool_image : NULL, NULL};
         CHECK_EQ(child_wait(child_start(words, full, err)), 2);
     }
     REQUIRE(close(full) == 0 && close(err) == 0);
@@ -208,9 +206,9 @@ static int on_terminal(char *const *words, bool error, char *shown, size_t cap, 
 
 static void test_terminal(void)
 {
-    char *map[] = {tool, (char *)"map", image, NULL};
-    char *verify[] = {tool, (char *)"verify", image, NULL};
-    char *extract[] = {tool, (char *)"extract", image, (char *)"0", NULL};
+    char *map[] = {tool, (char *)"map", tool_image, NULL};
+    char *verify[] = {tool, (char *)"verify", tool_image, NULL};
+    char *extract[] = {tool, (char *)"extract", tool_image, (char *)"0", NULL};
     char shown[8192];
     size_t len;
     int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* guestmem-image where it looks at the memory itself: which pages differ, and the bytes of a
- * region, with nothing written of what is damaged. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "image_tool.h"
+ * region, with nothing written of what is damaged.
+ * runs: asan valgrind */
+#include "support/image_tool.h"
 
 /* ---- diff ---- */
 
@@ -13,32 +11,32 @@ static void test_diff(void)
     char *other = new_path("other"), *hole = damaged("hole", 0x5004, 0);
     char *again = new_path("again");
     const uint8_t zeros_page[4096] = {0};
-    EXPECT("diff", image, image, 0, "\nNo page differs; 34 pages hold data in A or B (136 KiB).\n");
-    save(again, GUESTMEM_SNAPSHOT_NO_CHECKSUM);
-    EXPECT("diff", image, again, 0, image, again, "\nNo page differs; 34 pages");
-    EXPECT("diff", image, hole, 0, "\nNo page differs; 34 pages"); /* a hole is zeros */
+    EXPECT("diff", tool_image, tool_image, 0, "\nNo page differs; 34 pages hold data in A or B (136 KiB).\n");
+    tool_save(again, GUESTMEM_SNAPSHOT_NO_CHECKSUM);
+    EXPECT("diff", tool_image, again, 0, tool_image, again, "\nNo page differs; 34 pages");
+    EXPECT("diff", tool_image, hole, 0, "\nNo page differs; 34 pages"); /* a hole is zeros */
 
-    CHECK_OK(guestmem_write_all(mem, 0x5000, zeros_page, PAGE)); /* there, and zeros */
-    save(again, 0);
+    CHECK_OK(guestmem_write_all(tool_memory, 0x5000, zeros_page, PAGE)); /* there, and zeros */
+    tool_save(again, 0);
     EXPECT("diff", hole, again, 0, "\nNo page differs; 35 pages");
-    CHECK_OK(guestmem_remove_range(mem, 0x5000, PAGE));
+    CHECK_OK(guestmem_remove_range(tool_memory, 0x5000, PAGE));
 
-    CHECK_OK(guestmem_write_u8(mem, 0x1fff, 0));
-    CHECK_OK(guestmem_write_u8(mem, 0x2000, 1));
-    CHECK_OK(guestmem_write_u8(mem, 0x2001, 2));
-    CHECK_OK(guestmem_remove_range(mem, 0x108000, PAGE));
-    CHECK_OK(guestmem_write_all(mem, 0x300000, zeros_page, PAGE));
-    CHECK_OK(guestmem_write_u8(mem, 0x400000, 1));
+    CHECK_OK(guestmem_write_u8(tool_memory, 0x1fff, 0));
+    CHECK_OK(guestmem_write_u8(tool_memory, 0x2000, 1));
+    CHECK_OK(guestmem_write_u8(tool_memory, 0x2001, 2));
+    CHECK_OK(guestmem_remove_range(tool_memory, 0x108000, PAGE));
+    CHECK_OK(guestmem_write_all(tool_memory, 0x300000, zeros_page, PAGE));
+    CHECK_OK(guestmem_write_u8(tool_memory, 0x400000, 1));
     fill_pages(0x1001ff000, 1, 2);
-    save(other, 0);
-    EXPECT("diff", image, other, 1, "A: ", image, ": 136 KiB of data in 6.1 MiB\nB: ", other,
+    tool_save(other, 0);
+    EXPECT("diff", tool_image, other, 1, "A: ", tool_image, ": 136 KiB of data in 6.1 MiB\nB: ", other,
            ": 140 KiB of data in 6.1 MiB\n"
            "  0x000000001000 - 0x000000002fff          2 pages   8.0 KiB\n"
            "  0x000000108000 - 0x000000108fff          1 page    4.0 KiB\n"
            "  0x000000400000 - 0x000000400fff          1 page    4.0 KiB\n"
            "  0x0001001ff000 - 0x0001001fffff          1 page    4.0 KiB\n"
            "5 pages differ (20 KiB), in 4 ranges; 36 pages hold data in A or B (144 KiB).\n");
-    EXPECT("diff", other, image, 1, "5 pages differ (20 KiB), in 4 ranges; 36 pages");
+    EXPECT("diff", other, tool_image, 1, "5 pages differ (20 KiB), in 4 ranges; 36 pages");
     free(other), free(hole), free(again);
 }
 
@@ -46,14 +44,14 @@ static void test_diff_of_other_regions(void)
 {
     const struct guestmem_range split[] = {
         {0, 0x8000}, {0x8000, 0x8000}, {0x100000, 0x300000}, {UINT64_C(0x100000000), 0x200000}};
-    struct guestmem *all = mem;
+    struct guestmem *all = tool_memory;
     char *other = new_path("split"), *whole = new_path("whole");
     const struct guestmem_range one = {0, 0x10000};
-    mem = check_new(split, 4);
+    tool_memory = check_new(split, 4);
     fill_pages(0x7000, 2, 1);
     fill_pages(0x3ff000, 1, 1);
-    save(other, 0);
-    EXPECT("diff", image, other, 1,
+    tool_save(other, 0);
+    EXPECT("diff", tool_image, other, 1,
            "  0x000000001000 - 0x000000002fff          2 pages   8.0 KiB\n"
            "  0x000000007000 - 0x000000008fff          2 pages   8.0 KiB\n"
            "  0x00000000f000 - 0x00000000ffff          1 page    4.0 KiB\n",
@@ -62,29 +60,29 @@ static void test_diff_of_other_regions(void)
            "  0x0001001ff000 - 0x0001001fffff          1 page    4.0 KiB\n",
            "The regions differ",
            "1.0 MiB of memory only in A.\n37 pages differ (148 KiB), in 9 ranges; ");
-    EXPECT("diff", other, image, 1, "1.0 MiB  only in B\n",
+    EXPECT("diff", other, tool_image, 1, "1.0 MiB  only in B\n",
            "1.0 MiB of memory only in B.\n37 pages differ");
-    guestmem_unref(mem);
+    guestmem_unref(tool_memory);
 
     /* the same bytes, and yet one cannot be restored into the other */
-    mem = check_new(split, 2);
+    tool_memory = check_new(split, 2);
     fill_pages(0x7000, 2, 1);
-    save(other, 0);
-    guestmem_unref(mem);
-    mem = check_new(&one, 1);
+    tool_save(other, 0);
+    guestmem_unref(tool_memory);
+    tool_memory = check_new(&one, 1);
     fill_pages(0x7000, 2, 1);
-    save(whole, 0);
+    tool_save(whole, 0);
     EXPECT("diff", whole, other, 1, "The regions differ", "No page differs; 2 pages hold data");
-    guestmem_unref(mem);
+    guestmem_unref(tool_memory);
 
-    mem = check_new(split + 1, 1);
+    tool_memory = check_new(split + 1, 1);
     fill_pages(0x8000, 1, 1);
-    save(other, 0);
+    tool_save(other, 0);
     EXPECT("diff", other, whole, 1,
            "  0x00000000 - 0x00007fff          8 pages    32 KiB  only in B\n",
            "32 KiB of memory only in B.\nNo page differs; 1 page holds data");
-    guestmem_unref(mem);
-    mem = all;
+    guestmem_unref(tool_memory);
+    tool_memory = all;
     free(other), free(whole);
 }
 
@@ -122,7 +120,7 @@ static void test_cut_while_mapped(void)
 
 static void check_region_file(const char *path, size_t index, bool holes)
 {
-    struct guestmem_region_info info = info_of(mem, index);
+    struct guestmem_region_info info = info_of(tool_memory, index);
     struct stat st;
     size_t len;
     uint8_t *bytes = read_file(path, &len);
@@ -152,25 +150,25 @@ static void test_extract(void)
     char *out = new_path("out"), *now = new_path("now"), *linked = new_path("linked");
     struct child child;
     size_t i;
-    save(now, 0); /* memory as it is after the tests of diff */
+    tool_save(now, 0); /* memory as it is after the tests of diff */
     for (i = 0; i < sizeof good / sizeof *good; i++) {
         /* over a file that is longer, and over none */
         if (i % 2 == 0) (void)unlink(out);
         else REQUIRE(truncate(out, 0x1000000) == 0);
-        child = run("extract", now, good[i].word, out);
+        child = tool_run("extract", now, good[i].word, out);
         CHECK_CHILD(&child, child.code == 0 && child.out_len == 0 && child.err[0] == 0);
         child_free(&child);
         check_region_file(out, good[i].index, good[i].index != LOW);
     }
-    child = run("extract", now, "1", NULL);
+    child = tool_run("extract", now, "1", NULL);
     CHECK_CHILD(&child, child.code == 0 && child.err[0] == 0);
-    CHECK(child.out_len == info_of(mem, MIDDLE).size &&
-          memcmp(child.out, info_of(mem, MIDDLE).host_addr, child.out_len) == 0);
+    CHECK(child.out_len == info_of(tool_memory, MIDDLE).size &&
+          memcmp(child.out, info_of(tool_memory, MIDDLE).host_addr, child.out_len) == 0);
     child_free(&child);
 
     REQUIRE(unlink(out) == 0);
     for (i = 0; i < sizeof bad / sizeof *bad; i++) {
-        child = run("extract", now, bad[i], out);
+        child = tool_run("extract", now, bad[i], out);
         CHECK_CHILD(&child, child.code == 2 && child.out_len == 0);
         CHECK_CHILD(&child, strchr(child.err, '\033') == NULL);
         CHECK_CHILD(&child, strstr(child.err, "region") != NULL);

@@ -5,7 +5,7 @@
 #ifndef INJECT_ALLOCATIONS_H
 #define INJECT_ALLOCATIONS_H
 
-#include "failing_allocator.h"
+#include "support/failing_allocator.h"
 
 #include <limits.h>
 
@@ -62,7 +62,7 @@ static unsigned inject_into(const struct operation *op)
 {
     int status;
     memset(shared, 0, sizeof *shared);
-    status = host_in_child(child, (void *)(uintptr_t)op);
+    status = run_in_child(child, (void *)(uintptr_t)op);
     if (status == 78) SKIP_PART("%s: this system cannot do it", op->name);
     else if (status < 0) complain(op, strsignal(-status));
     else CHECK_EQ(status, 0);

@@ -8,11 +8,11 @@
 #ifndef INJECT_CALLS_H
 #define INJECT_CALLS_H
 
-#include "failing_calls.h"
+#include "support/failing_calls.h"
 
 /* In memory that the driver sees too, so that it knows when a child dies what of. */
 static struct shared {
-    unsigned counts[CALLS];
+    unsigned counts[MOST_CALLS];
     struct fault fault;
     unsigned sites, faults;
 } *shared;
@@ -73,7 +73,7 @@ static bool is_left_out(const struct operation *op, size_t call, unsigned at)
 
 static void fail_everywhere(const struct operation *op)
 {
-    for (size_t call = 0; call < CALLS; call++)
+    for (size_t call = 0; call < call_count; call++)
         for (unsigned at = 1; at <= shared->counts[call]; at++) {
             if (is_left_out(op, call, at)) continue;
             fail_at(op, call, at);
@@ -102,7 +102,7 @@ static bool inject_into(const struct operation *op)
 {
     int status;
     memset(shared, 0, sizeof *shared);
-    status = host_in_child(child, (void *)(uintptr_t)op);
+    status = run_in_child(child, (void *)(uintptr_t)op);
     if (status == 77) SKIP("no seccomp filters that ask");
     if (status == 78) SKIP_PART("%s: this system cannot do it", op->name);
     else if (status < 0) complain(op, strsignal(-status), 0);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* A unit that redefines GUESTMEM_INLINE to give the inline functions external definitions, as
- * somebody does who wants to call them from other languages without the library's twins. C99. */
+ * somebody does who wants to call them from other languages without the library's twins. C99.
+ * runs: asan valgrind qemu */
 #define GUESTMEM_INLINE
-#include "check.h"
-#include "inline_functions.h"
+#include "support/check.h"
+#include "support/inline_functions.h"
 
 #define BASE ((uint64_t)0x10000)
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 // Every inline function and its twin in C++11, with the types that the contract gives them.
-#include "check.h"
-#include "inline_functions.h"
+// runs: asan valgrind qemu
+#include "support/check.h"
+#include "support/inline_functions.h"
 
 #include <cerrno>
 #include <cstddef>

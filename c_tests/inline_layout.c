@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* The layout of a view, and a view made by hand. What its map knows is answered without a call;
  * what it does not is asked of the exported twin with the same arguments. The twins are in this
- * program, which needs nothing of the library: it also runs where there is only an emulator. */
-#define CHECK_WITHOUT_LIBRARY
-#include "check.h"
+ * program, which needs nothing of the library: it also runs where there is only an emulator.
+ * runs: asan valgrind qemu */
+#include "support/check.h"
 
 #define PINNED(type, field, offset, type_of_field)                                                \
     _Static_assert(offsetof(struct type, field) == offset &&                                      \

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Views of one memory in several threads: words are never torn, a ring whose indexes are stored
  * with release and loaded with acquire loses nothing, sequentially consistent accesses have one
- * order for all, and views can be fetched meanwhile. */
-#define _GNU_SOURCE
-#include "fixtures.h"
+ * order for all, and views can be fetched meanwhile.
+ * runs: asan valgrind tsan */
+#include "support/guest.h"
 #include <pthread.h>
 #include <sched.h>
 

@@ -3,10 +3,10 @@
  * the same answer, which is also a naive one: in random maps, mostly at the edges of regions. After
  * each write all of guest memory is compared with what it must hold.
  *
- * The first argument is the seed, which a failure prints. */
-#define _GNU_SOURCE
-#include "inline_functions.h"
-#include "inline_maps.h"
+ * The first argument is the seed, which a failure prints.
+ * runs: asan valgrind qemu */
+#include "support/inline_functions.h"
+#include "support/maps.h"
 #include <dlfcn.h>
 
 static struct map map;

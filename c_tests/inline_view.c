@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Getting a view of guest memory, and its pointers at every edge, against the ordinary translation
- * and a naive one. */
-#define _GNU_SOURCE
-#include "inline_maps.h"
+ * and a naive one.
+ * runs: asan valgrind qemu musl */
+#include "support/maps.h"
 
 /* What a program from the future might know of a view that we do not. */
 #define TAIL 64

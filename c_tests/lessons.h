@@ -16,10 +16,10 @@
 #ifndef LESSONS_H
 #define LESSONS_H
 
-#include "snapshots.h"
+#include "support/snapshots.h"
 
 static const struct guestmem_range two[2] = {{0x10000, 0x2000}, {0x20000, 0x2000}};
-CHECK_UNUSED static const struct guestmem_range touching[2] = {{0x10000, 0x2000}, {0x12000, 0x2000}};
+__attribute__((unused)) static const struct guestmem_range touching[2] = {{0x10000, 0x2000}, {0x12000, 0x2000}};
 
 #define RUN(test) (printf("%s\n", #test), (void)fflush(stdout), test())
 

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Lessons about system calls: those that nobody asked for, and those that fail and are to be told of;
- * lessons.h says where the others are. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "host.h"
-#include "images.h"
+ * lessons.h says where the others are.
+ * runs: natively only */
+#include "support/process.h"
+#include "support/images.h"
 #include "lessons.h"
 
 #include <linux/filter.h>
@@ -105,14 +103,14 @@ static void test_firecracker_6109_nothing_is_synced_unasked(void)
         for (size_t j = 0; j < 4; j++)
             for (options.layout = 0; options.layout < 2; options.layout++) {
                 options.flags = flags[j];
-                CHECK_EQ(host_in_child(snapshot_without_syncing, &options), 0);
+                CHECK_EQ(run_in_child(snapshot_without_syncing, &options), 0);
                 /* where it is asked for, it is seen */
                 options.flags |= GUESTMEM_SNAPSHOT_SYNC;
                 if (flags[j] != GUESTMEM_SNAPSHOT_DIRECT)
-                    CHECK(host_in_child(snapshot_without_syncing, &options) == -SIGSYS);
+                    CHECK(run_in_child(snapshot_without_syncing, &options) == -SIGSYS);
             }
-        CHECK_EQ(host_in_child(stream_without_syncing, NULL), 0);
-        CHECK(host_in_child(save_without_syncing, NULL) == -SIGSYS); /* which always does */
+        CHECK_EQ(run_in_child(stream_without_syncing, NULL), 0);
+        CHECK(run_in_child(save_without_syncing, NULL) == -SIGSYS); /* which always does */
         guestmem_unref(mem);
         leave_folder();
     }
@@ -165,14 +163,13 @@ static void test_sandboxes_what_cannot_be_mapped_is_not_read(void)
     enter_folder("/tmp");
     mem = saved_memory(2);
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
-        CHECK_EQ(host_in_child(load_what_cannot_be_mapped, (void *)(uintptr_t)&refusals[i]), 0);
+        CHECK_EQ(run_in_child(load_what_cannot_be_mapped, (void *)(uintptr_t)&refusals[i]), 0);
     guestmem_unref(mem);
     leave_folder();
 }
 
 int main(void)
 {
-    if (host_instrumented()) SKIP("not under valgrind or a sanitizer");
     if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) < 0) SKIP("no seccomp filters");
     RUN(test_firecracker_6109_nothing_is_synced_unasked);
     RUN(test_sandboxes_what_cannot_be_mapped_is_not_read);

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Lessons about descriptors, pages and whatever else is the host's; lessons.h says where the others
- * are. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
+ * are.
+ * runs: asan valgrind qemu */
 #include "lessons.h"
-#include "process.h"
+#include "support/process.h"
 #include <dirent.h>
 #include <pthread.h>
 #include <signal.h>

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Lessons about saved state; lessons.h says where the others are. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
+/* Lessons about saved state; lessons.h says where the others are.
+ * runs: asan valgrind */
 #include "lessons.h"
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Sections 1 and 2: the version, the texts of the errors, and the detail of the last one. */
-#define _GNU_SOURCE
-#include "host.h"
+/* Sections 1 and 2: the version, the texts of the errors, and the detail of the last one.
+ * runs: asan valgrind qemu */
+#include "support/process.h"
 
 #include <pthread.h>
 
@@ -104,7 +104,7 @@ static void codes_become_errno_values(void)
     CHECK_EQ(guestmem_errno(GUESTMEM_E_CANCELLED), ECANCELED);
 }
 
-static struct guestmem_error_info last_error(void)
+static struct guestmem_error_info last_detail(void)
 {
     struct guestmem_error_info info;
     memset(&info, 0xee, sizeof info);
@@ -114,7 +114,7 @@ static struct guestmem_error_info last_error(void)
 
 static void nothing_has_failed_yet(void)
 {
-    struct guestmem_error_info info = last_error();
+    struct guestmem_error_info info = last_detail();
     static const struct guestmem_error_info none;
     char message[64];
     memset(message, 0xee, sizeof message);
@@ -130,7 +130,7 @@ static void detail_is_that_of_the_call(struct guestmem *mem)
     uint64_t value;
 
     CHECK_CODE(guestmem_read_u64(mem, 0x1ffc, &value), GUESTMEM_E_INVALID_RANGE);
-    info = last_error();
+    info = last_detail();
     CHECK_EQ(info.code, GUESTMEM_E_INVALID_RANGE);
     CHECK_EQ(info.guest_addr, 0x1ffc);
     CHECK_EQ(info.size, 8);
@@ -138,7 +138,7 @@ static void detail_is_that_of_the_call(struct guestmem *mem)
     CHECK_EQ(info.os_errno, 0);
 
     CHECK_CODE(guestmem_read_exact(mem, 0x1ff8, buffer, 16), GUESTMEM_E_SHORT_READ);
-    info = last_error();
+    info = last_detail();
     CHECK_EQ(info.code, GUESTMEM_E_SHORT_READ);
     CHECK_EQ(info.guest_addr, 0x1ff8);
     CHECK_EQ(info.size, 16);
@@ -146,12 +146,12 @@ static void detail_is_that_of_the_call(struct guestmem *mem)
 
     /* A success leaves the detail of the failure before it. */
     CHECK_OK(guestmem_read_u64(mem, 0x1000, &value));
-    info = last_error();
+    info = last_detail();
     CHECK_EQ(info.code, GUESTMEM_E_SHORT_READ);
     CHECK_EQ(info.guest_addr, 0x1ff8);
 
     CHECK_CODE(guestmem_dma_fill(mem, UINT64_MAX - 3, 1, UINT64_MAX), GUESTMEM_E_INVALID_ADDRESS);
-    info = last_error();
+    info = last_detail();
     CHECK_EQ(info.code, GUESTMEM_E_INVALID_ADDRESS);
     CHECK_EQ(info.guest_addr, UINT64_MAX - 3);
     CHECK_EQ(info.size, UINT64_MAX);
@@ -162,23 +162,23 @@ static void detail_has_the_errno_of_the_system(struct guestmem *mem)
     struct guestmem_region_options options = { 0 };
     struct guestmem_region *region = NULL;
     struct guestmem_error_info info;
-    int fd = host_memfd(PAGE);
+    int fd = new_memfd(PAGE);
 
     options.size = PAGE;
     options.flags = GUESTMEM_REGION_FD;
     options.fd = fd;
     close(fd);
     CHECK_CODE(guestmem_region_new(&options, sizeof options, &region), GUESTMEM_E_BACKING);
-    CHECK_EQ(last_error().os_errno, EBADF);
+    CHECK_EQ(last_detail().os_errno, EBADF);
 
     CHECK_CODE(guestmem_read_to_memory(mem, 0x1000, fd, 8), GUESTMEM_E_IO);
-    info = last_error();
+    info = last_detail();
     CHECK_EQ(info.os_errno, EBADF);
     CHECK_EQ(info.guest_addr, 0x1000);
     CHECK_EQ(info.size, 8);
     /* Not left over for a failure that no system call caused. */
     CHECK_CODE(guestmem_dma_fill(mem, 0, 1, 1), GUESTMEM_E_INVALID_ADDRESS);
-    CHECK_EQ(last_error().os_errno, 0);
+    CHECK_EQ(last_detail().os_errno, 0);
 }
 
 static void detail_says_how_far_it_got(struct guestmem *mem)
@@ -191,12 +191,12 @@ static void detail_says_how_far_it_got(struct guestmem *mem)
     REQUIRE(write(ends[1], bytes, sizeof bytes) == (ssize_t)sizeof bytes);
     close(ends[1]);
     CHECK_CODE(guestmem_read_to_memory(mem, 0x1100, ends[0], 200), GUESTMEM_E_SHORT_READ);
-    info = last_error();
+    info = last_detail();
     CHECK_EQ(info.completed, 100);
     CHECK_EQ(info.guest_addr, 0x1100);
     CHECK_EQ(info.size, 200);
     CHECK_CODE(guestmem_dma_fill(mem, 0, 1, 1), GUESTMEM_E_INVALID_ADDRESS);
-    CHECK_EQ(last_error().completed, 0);
+    CHECK_EQ(last_detail().completed, 0);
     close(ends[0]);
 }
 
@@ -215,7 +215,7 @@ static void info_struct_may_be_of_any_size(struct guestmem *mem)
     CHECK_EQ(large.info.guest_addr, 0x77);
     for (size_t i = 0; i < sizeof large.tail; i++) CHECK_EQ(large.tail[i], 0);
 
-    info = last_error();
+    info = last_detail();
     for (size_t size = 1; size < sizeof small; size++) {
         memset(small, 0xee, sizeof small);
         CHECK_OK(guestmem_last_error((struct guestmem_error_info *)(void *)small, size));
@@ -263,9 +263,9 @@ static void message_shows_the_largest_numbers(struct guestmem *mem)
 static void *fail_in_another_thread(void *argument)
 {
     struct guestmem *mem = argument;
-    CHECK_EQ(last_error().code, GUESTMEM_OK);
+    CHECK_EQ(last_detail().code, GUESTMEM_OK);
     CHECK_CODE(guestmem_dma_fill(mem, 0xbbb, 1, 2), GUESTMEM_E_INVALID_ADDRESS);
-    CHECK_EQ(last_error().guest_addr, 0xbbb);
+    CHECK_EQ(last_detail().guest_addr, 0xbbb);
     return NULL;
 }
 
@@ -275,8 +275,8 @@ static void detail_belongs_to_the_thread(struct guestmem *mem)
     CHECK_CODE(guestmem_dma_fill(mem, 0xaaa, 1, 1), GUESTMEM_E_INVALID_ADDRESS);
     REQUIRE(pthread_create(&thread, NULL, fail_in_another_thread, mem) == 0);
     REQUIRE(pthread_join(thread, NULL) == 0);
-    CHECK_EQ(last_error().guest_addr, 0xaaa);
-    CHECK_EQ(last_error().size, 1);
+    CHECK_EQ(last_detail().guest_addr, 0xaaa);
+    CHECK_EQ(last_detail().size, 1);
 }
 
 /* A bit of everything, with and without success; errno must come through untouched. */
@@ -334,7 +334,7 @@ static void errno_is_left_as_it_was(void)
 static void nothing_is_printed(void)
 {
     struct stat status;
-    int sink = host_memfd(0);
+    int sink = new_memfd(0);
     int out = dup(STDOUT_FILENO), err = dup(STDERR_FILENO);
     int failures = check_failures;
     REQUIRE(out >= 0 && err >= 0);

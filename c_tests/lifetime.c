@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Who keeps what alive, and that nothing is left when nobody does. */
-#define _GNU_SOURCE
-#include "host.h"
+/* Who keeps what alive, and that nothing is left when nobody does.
+ * runs: asan valgrind qemu musl */
+#include "support/process.h"
 
 static struct guestmem_region_options page(uint64_t guest_addr, uint64_t flags, int fd)
 {
@@ -25,9 +25,9 @@ static struct guestmem_region *region(uint64_t guest_addr)
 static void references_keep_a_memory(void)
 {
     static const struct guestmem_range range = { 0x1000, PAGE };
-    uint64_t fds = host_fds(), mappings, value = 0;
+    uint64_t fds = count_fds(), mappings, value = 0;
     struct guestmem *mem = check_new(&range, 1);
-    mappings = host_mappings();
+    mappings = count_mappings();
     for (int i = 0; i < 3; i++) CHECK(guestmem_ref(mem) == mem);
     CHECK_OK(guestmem_write_u64(mem, 0x1000, 7));
     for (int i = 0; i < 3; i++) {
@@ -35,10 +35,10 @@ static void references_keep_a_memory(void)
         CHECK_OK(guestmem_read_u64(mem, 0x1000, &value));
         CHECK_EQ(value, 7);
     }
-    CHECK_EQ(host_fds(), fds + 1);
+    CHECK_EQ(count_fds(), fds + 1);
     guestmem_unref(mem);
-    CHECK_EQ(host_fds(), fds);
-    CHECK(host_mappings() < mappings);
+    CHECK_EQ(count_fds(), fds);
+    CHECK(count_mappings() < mappings);
     /* The last one is gone, and that can be told. */
     CHECK_CODE(guestmem_read_u64(mem, 0x1000, &value), GUESTMEM_E_BAD_HANDLE);
     guestmem_unref(mem);
@@ -47,7 +47,7 @@ static void references_keep_a_memory(void)
 
 static void references_keep_a_region(void)
 {
-    uint64_t fds = host_fds();
+    uint64_t fds = count_fds();
     struct guestmem_region *kept = region(0);
     struct guestmem *mem = NULL;
     CHECK(guestmem_region_ref(kept) == kept);
@@ -58,9 +58,9 @@ static void references_keep_a_region(void)
     REQUIRE(guestmem_from_regions(&kept, 1, &mem) == GUESTMEM_OK);
     guestmem_region_unref(kept);
     CHECK_OK(guestmem_write_u8(mem, 0, 1));
-    CHECK_EQ(host_fds(), fds + 1);
+    CHECK_EQ(count_fds(), fds + 1);
     guestmem_unref(mem);
-    CHECK_EQ(host_fds(), fds);
+    CHECK_EQ(count_fds(), fds);
     CHECK(guestmem_region_ref(kept) == NULL);
     guestmem_region_unref(kept);
 }
@@ -69,7 +69,7 @@ static void shared_regions_outlive_a_memory(void)
 {
     struct guestmem_region *regions[3], *pair[2];
     struct guestmem *first = NULL, *second = NULL, *third = NULL;
-    uint64_t fds = host_fds();
+    uint64_t fds = count_fds();
     uint16_t value = 0;
     for (size_t i = 0; i < 3; i++) regions[i] = region(i * PAGE);
     REQUIRE(guestmem_from_regions(regions, 3, &first) == GUESTMEM_OK);
@@ -80,23 +80,23 @@ static void shared_regions_outlive_a_memory(void)
     for (size_t i = 0; i < 3; i++) guestmem_region_unref(regions[i]);
     CHECK_OK(guestmem_write_u16(first, PAGE, 0x1111));
     CHECK_OK(guestmem_write_u16(first, 0, 0x2222));
-    CHECK_EQ(host_fds(), fds + 3);
+    CHECK_EQ(count_fds(), fds + 3);
     guestmem_unref(first);
-    CHECK_EQ(host_fds(), fds + 3);
+    CHECK_EQ(count_fds(), fds + 3);
     CHECK_OK(guestmem_read_u16(second, PAGE, &value));
     CHECK_EQ(value, 0x1111);
     CHECK_CODE(guestmem_read_u16(second, 0, &value), GUESTMEM_E_INVALID_ADDRESS);
     guestmem_unref(second);
-    CHECK_EQ(host_fds(), fds + 1);
+    CHECK_EQ(count_fds(), fds + 1);
     CHECK_OK(guestmem_read_u16(third, 0, &value));
     CHECK_EQ(value, 0x2222);
     guestmem_unref(third);
-    CHECK_EQ(host_fds(), fds);
+    CHECK_EQ(count_fds(), fds);
 }
 
 static void the_callers_descriptor_may_go_early(void)
 {
-    int fd = host_memfd(PAGE), copy = dup(fd);
+    int fd = new_memfd(PAGE), copy = dup(fd);
     struct guestmem_region_options options = page(0, GUESTMEM_REGION_FD, fd);
     struct guestmem_region *made = NULL;
     struct guestmem *mem = NULL;
@@ -159,21 +159,21 @@ static void one_round(unsigned round, int fd, void *pages)
 
 static void many_rounds_leave_nothing(void)
 {
-    const unsigned rounds = host_instrumented() ? 600 : 100000;
+    const unsigned rounds = fast() ? 600 : 100000;
     uint64_t fds, mappings, threads;
-    int fd = host_memfd(PAGE);
+    int fd = new_memfd(PAGE);
     void *pages = mmap(NULL, (size_t)PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
                        -1, 0);
     REQUIRE(pages != MAP_FAILED);
     /* What is set up once (allocator arenas, say) is there before the count. */
     for (unsigned round = 0; round < 600; round++) one_round(round, fd, pages);
-    fds = host_fds();
-    mappings = host_mappings();
-    threads = host_threads();
+    fds = count_fds();
+    mappings = count_mappings();
+    threads = count_threads();
     for (unsigned round = 0; round < rounds; round++) one_round(round, fd, pages);
-    CHECK_EQ(host_fds(), fds);
-    CHECK_EQ(host_mappings(), mappings);
-    CHECK_EQ(host_threads(), threads);
+    CHECK_EQ(count_fds(), fds);
+    CHECK_EQ(count_mappings(), mappings);
+    CHECK_EQ(count_threads(), threads);
     munmap(pages, (size_t)PAGE);
     close(fd);
 }

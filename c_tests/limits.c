@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Section 3 where a limit is met: of the address space, of the process, of the system. An error
- * code comes back, no signal, and nothing is left behind. */
-#define _GNU_SOURCE
-#include "host.h"
+ * code comes back, no signal, and nothing is left behind.
+ * runs: asan valgrind */
+#include "support/process.h"
 
 #include <sys/resource.h>
 
@@ -21,7 +21,7 @@ static int try_ranges(const struct guestmem_range *ranges, size_t count)
 static bool too_much(int code)
 {
     return code == GUESTMEM_E_TOO_LARGE || code == GUESTMEM_E_NO_MEMORY ||
-           (host_instrumented() && code == GUESTMEM_E_OS);
+           (fast() && code == GUESTMEM_E_OS);
 }
 
 static void more_than_any_machine_maps(void)
@@ -73,7 +73,7 @@ static void more_mappings_than_allowed(void)
     struct guestmem_range *ranges;
     size_t count;
     if (!read_number("/proc/sys/vm/max_map_count", &allowed) || allowed > 100000 ||
-        host_instrumented()) {
+        fast()) {
         SKIP_PART("the limit of mappings takes too long to reach here");
         return;
     }
@@ -85,10 +85,10 @@ static void more_mappings_than_allowed(void)
         ranges[i].size = PAGE;
     }
     CHECK_OK(try_ranges(ranges, 100));
-    before = host_mappings();
+    before = count_mappings();
     CHECK(too_much(try_ranges(ranges, count)));
     /* The allocator may have taken some for itself, for the lists of so many regions. */
-    CHECK(host_mappings() < before + 8);
+    CHECK(count_mappings() < before + 8);
     CHECK_OK(try_ranges(ranges, 100));
     free(ranges);
 }
@@ -121,10 +121,10 @@ static int create_without_free_descriptors(void *unused)
 
 static void limits_of_the_process(void)
 {
-    int result = host_in_child(create_beyond_the_file_size_limit, NULL);
+    int result = run_in_child(create_beyond_the_file_size_limit, NULL);
     if (result == 77) SKIP_PART("RLIMIT_FSIZE cannot be set");
     else CHECK_EQ(result, 0);
-    result = host_in_child(create_without_free_descriptors, NULL);
+    result = run_in_child(create_without_free_descriptors, NULL);
     if (result == 77) SKIP_PART("RLIMIT_NOFILE cannot be set");
     else CHECK_EQ(result, 0);
 }

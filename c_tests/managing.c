@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Giving pages back: remove_range on every backing, locked and not. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "process.h"
+/* Giving pages back: remove_range on every backing, locked and not.
+ * runs: asan valgrind */
+#include "support/process.h"
 
 enum { PAGES = 8 };
 static const uint64_t base = 0x100000;

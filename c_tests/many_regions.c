@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Very many regions: every one in its place, and ten times as many take about ten times as long. The
  * system allows a process only so many mappings, which limits.c is about; regions of the caller's
- * memory need none of their own. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "fixtures.h"
-#include "snapshots.h"
+ * memory need none of their own.
+ * runs: asan valgrind */
+#include "support/guest.h"
+#include "support/snapshots.h"
 #include <time.h>
 
 /* ---- memory of many regions, each of one page, with a page of nothing behind it ---- */

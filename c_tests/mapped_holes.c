@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Images on file systems that allocate a page for a hole that is read through a mapping: using a
  * mapped memory, all of it, leaves its image as large as it was, and cannot fail where the file
- * system is full. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "host.h"
-#include "images.h"
+ * system is full.
+ * runs: asan valgrind */
+#include "support/process.h"
+#include "support/images.h"
 
 #include <sched.h>
 #include <sys/mount.h>
@@ -47,7 +45,7 @@ static int use_all(void *argument)
         CHECK_OK(guestmem_read_u64(mem, 0x100000 + i * PAGE, &value));
         CHECK_EQ(value, i % use->step ? 0 : i + 1);
     }
-    CHECK(host_mappings() < 40000);
+    CHECK(count_mappings() < 40000);
     guestmem_unref(mem);
     return check_result();
 }
@@ -64,7 +62,7 @@ static void check_use(const char *path, uint64_t pages, uint64_t step)
     const uint64_t before = blocks_of(path);
     for (int write = 0; write < 2; write++) {
         struct use use = {path, pages, step, write};
-        const int ending = host_in_child(use_all, &use);
+        const int ending = run_in_child(use_all, &use);
         if (ending != 0) fprintf(stderr, "%s, every %d: %d\n", path, (int)step, ending);
         CHECK_EQ(ending, 0);
         CHECK_EQ(blocks_of(path), before);
@@ -109,7 +107,7 @@ static void test_too_many_runs(uint64_t pages)
     save_striped("image", pages, 2);
     blocks = blocks_of("image");
     for (size_t i = 0; i < 4; i++) many[i] = load_with("image", GUESTMEM_LOAD_MAP);
-    CHECK(host_mappings() < 40000);
+    CHECK(count_mappings() < 40000);
     for (size_t i = 0; i < 4; i++) {
         const uint8_t *host = info_of(many[i], 0).host_addr;
         uint64_t wrong = 0;
@@ -207,7 +205,7 @@ static void test_full_file_systems(void)
     REQUIRE(mkdir("small", 0700) == 0);
     for (int i = 0; i < 2; i++) {
         bool overlay = i == 1;
-        const int ending = host_in_child(with_mounts, &overlay);
+        const int ending = run_in_child(with_mounts, &overlay);
         if (ending == 77) SKIP_PART("no mounts of one's own here");
         else CHECK_EQ(ending, 0);
     }
@@ -255,7 +253,7 @@ int main(void)
         CHECK_EQ(entries_in("."), 0);
         leave_folder();
     }
-    ending = host_in_child(use_huge, NULL);
+    ending = run_in_child(use_huge, NULL);
     if (ending == 77) SKIP_PART("no files of huge pages here");
     else CHECK_EQ(ending, 0);
     return check_result();

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* A guest that gives back pages here and there of a memory that is mapped copy-on-write: it gets
- * zeros, and its host keeps most of the mappings that the process may have. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "host.h"
-#include "images.h"
+ * zeros, and its host keeps most of the mappings that the process may have.
+ * runs: natively only */
+#include "support/process.h"
+#include "support/images.h"
 
 #include <pthread.h>
 
@@ -19,7 +17,7 @@ static void *nothing(void *unused)
 static void check_room(void)
 {
     pthread_t threads[8];
-    CHECK(host_mappings() < most_mappings / 4 * 3);
+    CHECK(count_mappings() < most_mappings / 4 * 3);
     for (size_t i = 0; i < 8; i++) {
         const int failed = pthread_create(&threads[i], NULL, nothing, NULL);
         CHECK_EQ(failed, 0);
@@ -84,10 +82,10 @@ static void check_pages(const struct guestmem *mem, uint64_t first, uint64_t ste
 
 static void remove_all(struct guestmem *mem)
 {
-    const uint64_t before = host_mappings();
+    const uint64_t before = count_mappings();
     CHECK_OK(guestmem_remove_range(mem, 0, pages * PAGE));
     CHECK(zeros(info_of(mem, 0).host_addr, pages * PAGE));
-    CHECK(host_mappings() <= before);
+    CHECK(count_mappings() <= before);
     CHECK_OK(guestmem_write_u64(mem, 5 * PAGE, 6));
 }
 
@@ -96,7 +94,7 @@ static void remove_all(struct guestmem *mem)
 static void test_every_second_page(uint64_t policy)
 {
     struct guestmem *mem = load_with("image", GUESTMEM_LOAD_MAP), *again;
-    const uint64_t mappings = host_mappings();
+    const uint64_t mappings = count_mappings();
     uint64_t taken;
     if (policy != 0 && guestmem_set_memory_policy(mem, policy) != GUESTMEM_OK) {
         SKIP_PART("so much cannot be locked here");
@@ -122,7 +120,7 @@ static void test_every_second_page(uint64_t policy)
     check_pages(mem, pages, pages + 1);
     remove_pages(mem, 0, 2);
     remove_all(mem);
-    CHECK(host_mappings() <= mappings + 8);
+    CHECK(count_mappings() <= mappings + 8);
     CHECK_EQ(private_bytes(mem), PAGE);
     guestmem_unref(mem);
     REQUIRE(unlink("next") == 0);
@@ -151,9 +149,9 @@ static void test_pieces_that_meet(void)
 static void test_page_after_page(void)
 {
     struct guestmem *mem = load_with("image", GUESTMEM_LOAD_MAP);
-    const uint64_t before = host_mappings();
+    const uint64_t before = count_mappings();
     remove_pages(mem, 0, 1);
-    CHECK(host_mappings() <= before + 4);
+    CHECK(count_mappings() <= before + 4);
     CHECK_EQ(private_bytes(mem), 0);
     guestmem_unref(mem);
 }
@@ -211,7 +209,7 @@ static void test_many_at_once(void)
 {
     struct guestmem *clones[CLONES];
     pthread_t threads[CLONES];
-    const uint64_t before = host_mappings();
+    const uint64_t before = count_mappings();
     for (size_t i = 0; i < CLONES; i++) clones[i] = load_with("image", GUESTMEM_LOAD_MAP);
     for (size_t i = 0; i < CLONES; i++)
         REQUIRE(pthread_create(&threads[i], NULL, give_back, clones[i]) == 0);
@@ -219,7 +217,7 @@ static void test_many_at_once(void)
     check_room();
     for (size_t i = 0; i < CLONES; i++) check_pages(clones[i], 1, 2);
     for (size_t i = 0; i < CLONES; i++) remove_all(clones[i]);
-    CHECK(host_mappings() < before + 200);
+    CHECK(count_mappings() < before + 200);
     for (size_t i = 0; i < CLONES; i++) guestmem_unref(clones[i]);
 }
 
@@ -248,10 +246,10 @@ static int beside_many(void *argument)
     REQUIRE(many != MAP_FAILED);
     for (uint64_t i = 0; i < own; i += 2)
         REQUIRE(mprotect(many + i * PAGE, PAGE, PROT_READ) == 0);
-    left = most_mappings - host_mappings();
+    left = most_mappings - count_mappings();
     mem = load_with("image", GUESTMEM_LOAD_MAP);
     remove_pages(mem, 0, 2);
-    CHECK(most_mappings - host_mappings() > left / 4);
+    CHECK(most_mappings - count_mappings() > left / 4);
     {
         pthread_t thread;
         const int failed = pthread_create(&thread, NULL, nothing, NULL);
@@ -290,17 +288,16 @@ static void test_children(void)
         CHECK_OK(guestmem_remove_range(mem, i * PAGE, PAGE));
         CHECK_OK(guestmem_write_u64(mem, i * PAGE, 9));
     }
-    CHECK_EQ(host_in_child(in_a_child, mem), 0);
+    CHECK_EQ(run_in_child(in_a_child, mem), 0);
     guestmem_unref(mem);
     for (size_t i = 0; i < 2; i++)
-        CHECK_EQ(host_in_child(beside_many, (void *)(uintptr_t)&own[i]), 0);
+        CHECK_EQ(run_in_child(beside_many, (void *)(uintptr_t)&own[i]), 0);
 }
 
 int main(void)
 {
     static const char *const parents[] = {"/dev/shm", "/tmp"};
     struct guestmem *mem;
-    if (fast()) SKIP("tens of thousands of mappings");
     if (!read_number("/proc/sys/vm/max_map_count", &most_mappings) || most_mappings > 100000)
         SKIP("the limit of mappings is not the usual one here");
     pages = most_mappings + 6;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Section 3, how regions are mapped: guard pages, alignment, core dumps, population, huge pages. */
-#define _GNU_SOURCE
-#include "host.h"
+/* Section 3, how regions are mapped: guard pages, alignment, core dumps, population, huge pages.
+ * runs: asan valgrind */
+#include "support/process.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -36,7 +36,7 @@ static struct guestmem *make(const struct guestmem_region_options *options, size
     return mem;
 }
 
-static struct guestmem_region_info info_of(const struct guestmem *mem, size_t index)
+static struct guestmem_region_info first_info(const struct guestmem *mem, size_t index)
 {
     struct guestmem_region_info info;
     REQUIRE(guestmem_region_info(mem, index, &info, sizeof info) == GUESTMEM_OK);
@@ -45,8 +45,8 @@ static struct guestmem_region_info info_of(const struct guestmem *mem, size_t in
 
 static bool inaccessible(const uint8_t *address)
 {
-    struct host_mapping mapping;
-    return host_find_mapping(address, &mapping) && strncmp(mapping.perms, "---", 3) == 0;
+    struct mapping mapping;
+    return find_mapping(address, &mapping) && strncmp(mapping.perms, "---", 3) == 0;
 }
 
 static void check_guarded(const struct guestmem_region_info *info)
@@ -55,19 +55,19 @@ static void check_guarded(const struct guestmem_region_info *info)
     CHECK(inaccessible(first - 1));
     CHECK(inaccessible(first + info->size));
     /* Valgrind and sanitizers would call these accesses, which are meant to kill, our errors. */
-    if (host_instrumented()) return;
-    CHECK_EQ(host_in_child(host_touch, first), 0);
-    CHECK_EQ(host_in_child(host_touch, first + info->size - 1), 0);
-    CHECK_EQ(host_in_child(host_touch, first - 1), -SIGSEGV);
-    CHECK_EQ(host_in_child(host_poke, first - 1), -SIGSEGV);
-    CHECK_EQ(host_in_child(host_touch, first + info->size), -SIGSEGV);
-    CHECK_EQ(host_in_child(host_poke, first + info->size), -SIGSEGV);
+    if (fast()) return;
+    CHECK_EQ(run_in_child(touch, first), 0);
+    CHECK_EQ(run_in_child(touch, first + info->size - 1), 0);
+    CHECK_EQ(run_in_child(touch, first - 1), -SIGSEGV);
+    CHECK_EQ(run_in_child(poke, first - 1), -SIGSEGV);
+    CHECK_EQ(run_in_child(touch, first + info->size), -SIGSEGV);
+    CHECK_EQ(run_in_child(poke, first + info->size), -SIGSEGV);
 }
 
 /* Each kind of mapping the library makes itself. */
 static void guards_and_core_dumps(void)
 {
-    int file = host_temp_file(PAGE);
+    int file = new_disk_file(PAGE);
     struct guestmem_region_options options[5];
     struct guestmem *mem;
     options[0] = plain(0, 3 * PAGE, 0);
@@ -78,8 +78,8 @@ static void guards_and_core_dumps(void)
     for (size_t i = 0; i < 5; i++) options[i].fd = file;
     mem = make(options, 5);
     for (size_t i = 0; i < 5; i++) {
-        struct guestmem_region_info info = info_of(mem, i);
-        int flag = host_vm_flag(info.host_addr, " dd");
+        struct guestmem_region_info info = first_info(mem, i);
+        int flag = vm_flag(info.host_addr, "dd");
         check_guarded(&info);
         if (flag < 0) SKIP_PART("this kernel does not show VmFlags");
         else CHECK_EQ(flag, 1);
@@ -92,15 +92,15 @@ static void a_read_only_mapping_cannot_be_written(void)
 {
     struct guestmem_region_options options = plain(0, PAGE, GUESTMEM_REGION_FD |
                                                    GUESTMEM_REGION_READ_ONLY);
-    struct host_mapping mapping;
+    struct mapping mapping;
     struct guestmem *mem;
-    int file = host_temp_file(PAGE);
+    int file = new_disk_file(PAGE);
     options.fd = file;
     mem = make(&options, 1);
-    REQUIRE(host_find_mapping(info_of(mem, 0).host_addr, &mapping));
+    REQUIRE(find_mapping(first_info(mem, 0).host_addr, &mapping));
     CHECK(strncmp(mapping.perms, "r--", 3) == 0);
-    if (!host_instrumented())
-        CHECK_EQ(host_in_child(host_poke, info_of(mem, 0).host_addr), -SIGSEGV);
+    if (!fast())
+        CHECK_EQ(run_in_child(poke, first_info(mem, 0).host_addr), -SIGSEGV);
     guestmem_unref(mem);
     close(file);
 }
@@ -115,11 +115,11 @@ static void default_alignment(void)
         for (size_t j = 0; j < 2; j++) {
             struct guestmem_region_options options = plain(bases[i], 2 * MIB, flags[j]);
             struct guestmem *mem = make(&options, 1);
-            CHECK_EQ((uintptr_t)info_of(mem, 0).host_addr % (2 * MIB), bases[i] % (2 * MIB));
+            CHECK_EQ((uintptr_t)first_info(mem, 0).host_addr % (2 * MIB), bases[i] % (2 * MIB));
             guestmem_unref(mem);
             options.size = 3 * MIB + PAGE;
             mem = make(&options, 1);
-            CHECK_EQ((uintptr_t)info_of(mem, 0).host_addr % (2 * MIB), bases[i] % (2 * MIB));
+            CHECK_EQ((uintptr_t)first_info(mem, 0).host_addr % (2 * MIB), bases[i] % (2 * MIB));
             guestmem_unref(mem);
         }
 }
@@ -132,9 +132,9 @@ static void alignment_asked_for(void)
     for (unsigned log2 = 0; log2 <= 30; log2++) {
         options.align = (uint64_t)1 << log2;
         mem = make(&options, 1);
-        CHECK_EQ((uintptr_t)info_of(mem, 0).host_addr % options.align, 0);
-        CHECK(inaccessible((const uint8_t *)info_of(mem, 0).host_addr - 1));
-        CHECK(inaccessible((const uint8_t *)info_of(mem, 0).host_addr + PAGE));
+        CHECK_EQ((uintptr_t)first_info(mem, 0).host_addr % options.align, 0);
+        CHECK(inaccessible((const uint8_t *)first_info(mem, 0).host_addr - 1));
+        CHECK(inaccessible((const uint8_t *)first_info(mem, 0).host_addr + PAGE));
         guestmem_unref(mem);
     }
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -149,7 +149,7 @@ static void alignment_asked_for(void)
         code = guestmem_new_with_options(&options, 1, sizeof options, &mem);
         /* Valgrind refuses such sizes by an errno of its own. */
         CHECK(code == GUESTMEM_E_NO_MEMORY || code == GUESTMEM_E_TOO_LARGE ||
-              (host_instrumented() && code == GUESTMEM_E_OS));
+              (fast() && code == GUESTMEM_E_OS));
         CHECK(mem == NULL);
     }
 }
@@ -176,7 +176,7 @@ static void populated_at_once(void)
     struct guestmem_region_options options[3];
     struct guestmem_region_info info;
     struct guestmem *mem;
-    uint64_t threads = host_threads();
+    uint64_t threads = count_threads();
     /* The first is large enough for several threads, none of which may outlive the call. */
     options[0] = plain(0, 160 * MIB, GUESTMEM_REGION_POPULATE);
     options[1] = plain(160 * MIB, 8 * MIB, GUESTMEM_REGION_POPULATE | GUESTMEM_REGION_PRIVATE);
@@ -184,13 +184,13 @@ static void populated_at_once(void)
     mem = make(options, 3);
     CHECK_EQ(detached_threads, 0);
     /* A joined thread may still be on its last steps in the kernel. */
-    for (int turn = 0; turn < 100000 && host_threads() != threads; turn++) sched_yield();
-    CHECK_EQ(host_threads(), threads);
+    for (int turn = 0; turn < 100000 && count_threads() != threads; turn++) sched_yield();
+    CHECK_EQ(count_threads(), threads);
     for (size_t i = 0; i < 2; i++) {
-        info = info_of(mem, i);
+        info = first_info(mem, i);
         CHECK_EQ(resident(&info), info.size);
     }
-    CHECK(blocks_of(info_of(mem, 0).fd) >= 160 * MIB);
+    CHECK(blocks_of(first_info(mem, 0).fd) >= 160 * MIB);
     guestmem_unref(mem);
 }
 
@@ -198,14 +198,14 @@ static void nothing_is_taken_before_it_is_used(void)
 {
     struct guestmem_region_options options = plain(0, 8 * MIB, 0);
     struct guestmem *mem = make(&options, 1);
-    CHECK_EQ(blocks_of(info_of(mem, 0).fd), 0);
+    CHECK_EQ(blocks_of(first_info(mem, 0).fd), 0);
     guestmem_unref(mem);
 }
 
 /* A populated file keeps what it holds. */
 static void populating_writes_nothing(void)
 {
-    int file = host_temp_file(4 * PAGE);
+    int file = new_disk_file(4 * PAGE);
     struct guestmem_region_options options = plain(0, 4 * PAGE, GUESTMEM_REGION_POPULATE |
                                                    GUESTMEM_REGION_FD);
     struct guestmem *mem;
@@ -248,7 +248,7 @@ static void huge_pages(void)
     options[3] = plain(8 * page, PAGE, 0);
     unused = free_huge_pages();
     mem = make(options, 4);
-    info = info_of(mem, 1);
+    info = first_info(mem, 1);
     huge_fd = info.fd;
     CHECK_EQ(info.page_size, page);
     CHECK_EQ(info.fd_offset, 0);
@@ -256,12 +256,12 @@ static void huge_pages(void)
     CHECK_EQ((uintptr_t)info.host_addr % page, 0);
     CHECK_EQ(fcntl(huge_fd, F_GET_SEALS), F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
     check_guarded(&info);
-    info = info_of(mem, 2);
+    info = first_info(mem, 2);
     CHECK_EQ(info.fd, huge_fd);
     CHECK_EQ(info.fd_offset, page);
-    info = info_of(mem, 3);
+    info = first_info(mem, 3);
     CHECK(info.fd != huge_fd);
-    CHECK_EQ(info.fd, info_of(mem, 0).fd);
+    CHECK_EQ(info.fd, first_info(mem, 0).fd);
     CHECK_EQ(info.fd_offset, PAGE);
     CHECK_EQ(info.page_size, PAGE);
     /* All of it is reserved: nobody else can take it, and no touch can fail. */

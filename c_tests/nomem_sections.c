@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* An allocation that fails in each operation of every section but that of images: nothing is left
- * behind, memory holds what it held. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
+ * behind, memory holds what it held.
+ * runs: natively only */
 #include "section_operations.h"
 
 #include "inject_allocations.h"
@@ -45,11 +43,10 @@ static int many_handles(void *unused)
 int main(void)
 {
     unsigned faults;
-    if (host_instrumented()) SKIP("not under valgrind or a sanitizer");
     if (!CAN_FAIL) SKIP("no allocator that can be made to fail");
-    shared = host_shared_memory(sizeof *shared);
+    shared = new_shared_memory(sizeof *shared);
     prepare_ground();
-    CHECK_EQ(host_in_child(many_handles, NULL), 0);
+    CHECK_EQ(run_in_child(many_handles, NULL), 0);
     CHECK(shared->faults > HANDLES);
     printf("%d handles: %u faults\n", HANDLES, shared->faults);
     faults = shared->faults;

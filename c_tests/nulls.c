@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Every pointer NULL, every enum out of range, every unknown flag. What a refused call leaves
- * behind: outputs zeroed, buffers and structs as they were. Wrong handles are in handles.c. */
-#include "check.h"
+ * behind: outputs zeroed, buffers and structs as they were. Wrong handles are in handles.c.
+ * runs: asan valgrind qemu */
+#include "support/check.h"
 
 #include <errno.h>
 

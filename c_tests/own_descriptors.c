@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Threads of which /proc/self tells nothing: one with a table of descriptors of its own, in which the
  * numbers are other files than in the first thread's, and one that goes on when the first thread has
- * ended. Each makes, saves, restores and loads memory of every backing, as any thread may. */
-#define _GNU_SOURCE
-#include "fixtures.h"
-#include "json.h"
+ * ended. Each makes, saves, restores and loads memory of every backing, as any thread may.
+ * runs: asan valgrind */
+#include "support/guest.h"
+#include "support/json.h"
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mount.h>

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Memory policies: what each does to the mappings, that they add up, and that what the kernel
- * refuses or would ignore is an error and leaves no trace. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "process.h"
+ * refuses or would ignore is an error and leaves no trace.
+ * runs: asan valgrind */
+#include "support/process.h"
 #include <sys/resource.h>
 #include <sys/wait.h>
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* A policy that is refused half way leaves all mappings as they were, also those that somebody else had
- * told the kernel about; and huge pages that come unasked go on coming. */
-#define _GNU_SOURCE
-#include "host.h"
-#include "process.h"
+ * told the kernel about; and huge pages that come unasked go on coming.
+ * runs: asan valgrind */
+#include "support/process.h"
 
 #include <sys/resource.h>
 
@@ -133,7 +132,7 @@ int main(void)
     } else {
         int status;
         test_some_locked_pages();
-        status = host_in_child(lock_everything, NULL);
+        status = run_in_child(lock_everything, NULL);
         if (status == 77) SKIP_PART("not everything can be locked here");
         else CHECK_EQ(status, 0);
     }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Programs that change their user without exec, or shut themselves in: what they opened of /proc before
  * serves them afterwards, by guestmem_prepare() or because a snapshot had opened it. What was kept is
- * never taken for what it is not: not in a forked child, not when its number is another file's. */
-#define _GNU_SOURCE
-#include "fixtures.h"
-#include "json.h"
-#include "system.h"
+ * never taken for what it is not: not in a forked child, not when its number is another file's.
+ * runs: asan valgrind */
+#include "support/guest.h"
+#include "support/json.h"
+#include "support/system.h"
 #include <dirent.h>
 #include <pthread.h>
 #include <sched.h>

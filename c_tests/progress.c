@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Every call that takes a progress function: what it is told, from which thread, and what is left
- * when it says stop. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "host.h"
-#include "images.h"
+ * when it says stop.
+ * runs: asan valgrind */
+#include "support/process.h"
+#include "support/images.h"
 #include <pthread.h>
 
 enum call {
@@ -160,13 +158,13 @@ static int run(enum call call, uint32_t threads, struct watch *watch)
 static void cancel(enum call call, uint32_t threads, int stop, uint64_t stop_at)
 {
     struct watch watch = watch_new(stop, stop_at);
-    const uint64_t fds = host_fds();
+    const uint64_t fds = count_fds();
     struct stat before, after;
     REQUIRE(stat("image", &before) == 0);
     CHECK_CODE(run(call, threads, &watch), GUESTMEM_E_CANCELLED);
     if (stop == AT_CALL) CHECK_EQ(watch.calls, stop_at); /* it is not asked again */
     if (stop == AT_TOTAL) CHECK_EQ(watch.done, watch.total);
-    CHECK_EQ(host_fds(), fds);
+    CHECK_EQ(count_fds(), fds);
     CHECK_EQ(entries_in("."), 1);
     REQUIRE(stat("image", &after) == 0);
     CHECK(after.st_ino == before.st_ino && after.st_size == before.st_size);
@@ -242,7 +240,7 @@ static void test_cancelled_loads_leave_nothing(void)
     static const uint64_t flags[] = {0, GUESTMEM_LOAD_MAP,
                                      GUESTMEM_LOAD_MAP | GUESTMEM_LOAD_VERIFY};
     struct guestmem *mem = memory_with_data(3);
-    uint64_t fds = host_fds(), mappings = 0;
+    uint64_t fds = count_fds(), mappings = 0;
     unsigned round;
     CHECK_OK(guestmem_save(mem, "image", NULL, 0));
     for (round = 0; round < 30; round++) {
@@ -252,11 +250,11 @@ static void test_cancelled_loads_leave_nothing(void)
         struct guestmem *out = mem;
         CHECK_CODE(guestmem_load("image", &options, sizeof options, &out), GUESTMEM_E_CANCELLED);
         CHECK(out == NULL);
-        if (round == 12) mappings = host_mappings();
+        if (round == 12) mappings = count_mappings();
     }
-    CHECK_EQ(host_fds(), fds);
-    CHECK(host_instrumented() || host_mappings() <= mappings + 4);
-    CHECK_EQ(host_threads(), 1);
+    CHECK_EQ(count_fds(), fds);
+    CHECK(fast() || count_mappings() <= mappings + 4);
+    CHECK_EQ(count_threads(), 1);
     REQUIRE(unlink("image") == 0);
     guestmem_unref(mem);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Restoring memory with read-only regions: these have to hold what the snapshot holds for them, and are
  * not written. Where they differ nothing is, or, where a stream tells of them too late, the memory is
- * tainted. */
-#define _GNU_SOURCE
-#include "images.h"
-#include "snapshots.h"
+ * tainted.
+ * runs: asan valgrind */
+#include "support/images.h"
+#include "support/snapshots.h"
 
 enum { RAM_PAGES = 700, ROM_PAGES = 5 };
 #define RAM (RAM_PAGES * PAGE)

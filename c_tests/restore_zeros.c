@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Zeros in a snapshot take no memory where there was none: neither what its file has as holes, nor what
- * stands in it, however it is brought back. */
-#define _GNU_SOURCE
-#include "images.h"
-#include "snapshots.h"
+ * stands in it, however it is brought back.
+ * runs: asan valgrind */
+#include "support/images.h"
+#include "support/snapshots.h"
 
 #define SIZE ((uint64_t)64 << 20)
 

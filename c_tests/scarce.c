@@ -2,10 +2,8 @@
 /* Every kind of call where the process may have no more: of addresses, of descriptors, of file sizes.
  * From nothing at all upwards, until it is enough: an error code or the right result, nothing left
  * behind, errno as it was, no signal; and once there is enough the call works. What limits of locked
- * memory do stands in policy.c, but for regions that come later. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
+ * memory do stands in policy.c, but for regions that come later.
+ * runs: natively only */
 #include "image_operations.h"
 
 #include <pthread.h>
@@ -195,7 +193,7 @@ static void check_message(int code)
 
 static int try_call(const struct try *try)
 {
-    const uint64_t fds = host_fds(), mappings = mappings_but_heap();
+    const uint64_t fds = count_fds(), mappings = count_mappings_but_heap();
     int code;
     set_limit(try->limit, try->more);
     errno = 4321;
@@ -207,8 +205,8 @@ static int try_call(const struct try *try)
     CHECK_EQ(errno, 4321);
     lift_limit(try->limit);
     check_code_of(code);
-    CHECK_EQ(host_fds(), fds);
-    CHECK_EQ(mappings_but_heap(), mappings);
+    CHECK_EQ(count_fds(), fds);
+    CHECK_EQ(count_mappings_but_heap(), mappings);
     return code;
 }
 
@@ -219,7 +217,7 @@ static int try_saving(const struct try *try)
     uint64_t fds;
     int code;
     before_operation(op);
-    fds = host_fds();
+    fds = count_fds();
     set_limit(try->limit, try->more);
     outcome = run_operation(op, run_plainly);
     code = outcome.code;
@@ -227,7 +225,7 @@ static int try_saving(const struct try *try)
     lift_limit(try->limit);
     check_code_of(code);
     check_outcome(op, &outcome);
-    CHECK_EQ(host_fds(), fds);
+    CHECK_EQ(count_fds(), fds);
     check_retry(op);
     return code;
 }
@@ -258,7 +256,7 @@ static unsigned try_from_nothing(const struct limit *limit, size_t which)
     struct try try = {limit, which, 0};
     unsigned refused = 0, granted = 0;
     while (granted < 2) {
-        const int ending = host_in_child(one_try, &try);
+        const int ending = run_in_child(one_try, &try);
         if (ending != ENOUGH && ending != TOO_LITTLE) {
             fprintf(stderr, "%s, with %" PRIu64 " more of %s: ended with %d\n", name_of(which),
                     try.more, limit->name, ending);
@@ -325,8 +323,8 @@ static int replace_what_is_locked(void *unused)
     CHECK_OK(guestmem_remove_range(mem, PAGE, PAGE));
     CHECK_EQ(*(uint64_t *)((uint8_t *)info_of(mem, 0).host_addr + PAGE), 0);
     replace_by_threads(mem);
-    CHECK(host_vm_flag((uint8_t *)info_of(mem, 0).host_addr + PAGE, " lo ") == 1);
-    CHECK(host_vm_flag(info_of(mem, 0).host_addr, " lo ") == 1);
+    CHECK(vm_flag((uint8_t *)info_of(mem, 0).host_addr + PAGE, "lo") == 1);
+    CHECK(vm_flag(info_of(mem, 0).host_addr, "lo") == 1);
     guestmem_unref(mem);
     return check_result();
 }
@@ -334,7 +332,6 @@ static int replace_what_is_locked(void *unused)
 int main(void)
 {
     int ending;
-    if (fast()) SKIP("not under valgrind or a sanitizer");
     enter_folder(fast_parent(UINT64_C(1) << 28));
     prepare_calls();
     make_states(SMALL);
@@ -353,7 +350,7 @@ int main(void)
         CHECK(refused > 10);
     }
     for (size_t i = 0; i < 2; i++) {
-        ending = host_in_child(i == 0 ? add_beyond_what_may_be_locked : replace_what_is_locked, NULL);
+        ending = run_in_child(i == 0 ? add_beyond_what_may_be_locked : replace_what_is_locked, NULL);
         if (ending == 77) SKIP_PART("RLIMIT_MEMLOCK cannot be set");
         else CHECK_EQ(ending, 0);
     }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* The table of docs/seccomp.md, read into memory: for each row its system calls, and how each section
- * uses them. A program that includes this defines _GNU_SOURCE first. */
+ * uses them. */
 #ifndef SECCOMP_CALLS_H
 #define SECCOMP_CALLS_H
 
-#include "check.h"
+#include "support/check.h"
 #include <sys/syscall.h>
 
 enum use {

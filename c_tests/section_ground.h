@@ -4,9 +4,9 @@
 #ifndef SECTION_GROUND_H
 #define SECTION_GROUND_H
 
-#include "host.h"
+#include "support/process.h"
 #include "sections.h"
-#include "trial.h"
+#include "support/trial.h"
 
 /* ---- what the operations work on: memory with a region of every backing ---- */
 

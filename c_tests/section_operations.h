@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Calls of every section of the interface but those of images (image_operations.h), as operations
- * that may be made to fail: their list, and what must hold after each. A program that includes this
- * defines _GNU_SOURCE first. */
+ * that may be made to fail: their list, and what must hold after each. */
 #ifndef SECTION_OPERATIONS_H
 #define SECTION_OPERATIONS_H
 
@@ -88,23 +87,23 @@ static bool changes_mappings(const struct operation *op)
 /* Runs one between looks at what the process holds; `leaks` where what is to be undone may fail. */
 static struct outcome try_operation(const struct operation *op, runner *run, bool leaks)
 {
-    uint64_t fds = host_fds(), mappings = mappings_but_heap(), fds_before, mappings_before;
+    uint64_t fds = count_fds(), mappings = count_mappings_but_heap(), fds_before, mappings_before;
     struct outcome outcome;
     current = op;
     map_callers_memory();
     op->before();
-    fds_before = host_fds(), mappings_before = mappings_but_heap();
+    fds_before = count_fds(), mappings_before = count_mappings_but_heap();
     outcome = outcome_of(run, call_operation, op);
     ground.completed = outcome.completed;
     if (outcome.code != GUESTMEM_OK && !leaks) {
-        CHECK_EQ(host_fds(), fds_before);
-        if (!changes_mappings(op)) CHECK_EQ(mappings_but_heap(), mappings_before);
+        CHECK_EQ(count_fds(), fds_before);
+        if (!changes_mappings(op)) CHECK_EQ(count_mappings_but_heap(), mappings_before);
     }
     op->after(outcome.code);
     unmap_callers_memory();
     if (leaks) return outcome;
-    CHECK_EQ(host_fds(), fds);
-    if (!starts_threads(op)) CHECK_EQ(mappings_but_heap(), mappings);
+    CHECK_EQ(count_fds(), fds);
+    if (!starts_threads(op)) CHECK_EQ(count_mappings_but_heap(), mappings);
     return outcome;
 }
 
@@ -115,7 +114,7 @@ static void check_retry(const struct operation *op)
 }
 
 /* So that not everything is to be tried. */
-CHECK_UNUSED static bool takes_long(const struct operation *op)
+__attribute__((unused)) static bool takes_long(const struct operation *op)
 {
     (void)op;
     return fast();

@@ -2,11 +2,11 @@
 /* A program that uses every section of the interface, in parts that can be run by themselves: under
  * a filter of system calls, with signals blocked, with signals coming in. What a part runs between
  * prepare and finish makes no system call of its own but lseek, so that whatever happens there is
- * the library's doing. A program that includes this defines _GNU_SOURCE first. */
+ * the library's doing. */
 #ifndef SECTIONS_H
 #define SECTIONS_H
 
-#include "process.h"
+#include "support/process.h"
 #include "sections_saving.h"
 #include <signal.h>
 #include <sys/resource.h>

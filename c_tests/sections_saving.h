@@ -4,7 +4,7 @@
 #ifndef SECTIONS_SAVING_H
 #define SECTIONS_SAVING_H
 
-#include "images.h"
+#include "support/images.h"
 
 static int closed_pipe(void)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* The examples of the document that the library grew from, each as a C programmer writes it, with
- * regions of whole pages. */
-#define _GNU_SOURCE
-#include "host.h"
+ * regions of whole pages.
+ * runs: asan valgrind qemu */
+#include "support/process.h"
 
 static struct guestmem *one(uint64_t guest_addr, uint64_t size)
 {

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Signals: every section works with all of them blocked, and while they interrupt whatever the
- * kernel lets them interrupt; no call changes the mask or a disposition or leaves one pending. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
+ * kernel lets them interrupt; no call changes the mask or a disposition or leaves one pending.
+ * runs: asan valgrind musl */
 #include "sections.h"
 #include <pthread.h>
 #include <sys/time.h>

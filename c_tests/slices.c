@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Slices: what get_slice and get_slices hand out, the operations on them, and that an array of them
- * is an array of struct iovec. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "fixtures.h"
+ * is an array of struct iovec.
+ * runs: asan valgrind qemu */
+#include "support/guest.h"
 #include <sys/uio.h>
 
 static struct world world;

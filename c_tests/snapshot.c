@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Snapshot and restore that succeed: every pattern of data and holes, through files, pipes and
- * callbacks, with every option. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "snapshots.h"
+ * callbacks, with every option.
+ * runs: asan valgrind qemu musl */
+#include "support/snapshots.h"
 #include <pthread.h>
 
 /* ---- patterns of data and holes ---- */

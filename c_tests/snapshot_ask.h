@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Metadata of any kind, asked of a memory of two regions: the answer is a code, and memory is as it
- * was, byte for byte, unless the metadata was good. A program that includes this defines _GNU_SOURCE
- * first. */
+ * was, byte for byte, unless the metadata was good. */
 #ifndef SNAPSHOT_ASK_H
 #define SNAPSHOT_ASK_H
 
-#include "forged_metadata.h"
-#include "snapshots.h"
+#include "support/forged_metadata.h"
+#include "support/snapshots.h"
 
 static const struct guestmem_range ranges[2] = {{0x10000, 0x4000}, {0x20000, 0x4000}};
 static struct guestmem *mem;
@@ -16,13 +15,13 @@ static struct image good;
 
 enum { ANY = 1 }; /* any code but OK that concerns the snapshot */
 
-CHECK_UNUSED static void reset_memory(void)
+__attribute__((unused)) static void reset_memory(void)
 {
     CHECK_OK(guestmem_dma_fill(mem, 0x10000, 0x5a, 0x4000));
     CHECK_OK(guestmem_dma_fill(mem, 0x20000, 0xa5, 0x4000));
 }
 
-CHECK_UNUSED static void fail_with(const char *text, size_t len, int code, const char *what)
+__attribute__((unused)) static void fail_with(const char *text, size_t len, int code, const char *what)
 {
     char line[600];
     (void)snprintf(line, sizeof line, "%s: %s for %.*s", what, guestmem_error_name(code),
@@ -31,7 +30,7 @@ CHECK_UNUSED static void fail_with(const char *text, size_t len, int code, const
 }
 
 /* Gives the code; the text lies in a buffer of exactly its length. */
-CHECK_UNUSED static int restore_text(const char *text, size_t len)
+__attribute__((unused)) static int restore_text(const char *text, size_t len)
 {
     struct stream stream;
     char *exact = malloc(len == 0 ? 1 : len);
@@ -59,14 +58,14 @@ CHECK_UNUSED static int restore_text(const char *text, size_t len)
     return code;
 }
 
-CHECK_UNUSED static bool about_the_snapshot(int code)
+__attribute__((unused)) static bool about_the_snapshot(int code)
 {
     return code == GUESTMEM_E_METADATA || code == GUESTMEM_E_MISMATCH ||
            code == GUESTMEM_E_UNSUPPORTED || code == GUESTMEM_E_CORRUPT ||
            code == GUESTMEM_E_SNAPSHOT_SHORT || code == GUESTMEM_E_SNAPSHOT_LONG;
 }
 
-CHECK_UNUSED static void expect_text(const char *text, size_t len, int expected)
+__attribute__((unused)) static void expect_text(const char *text, size_t len, int expected)
 {
     int code = restore_text(text, len);
     if (expected == ANY ? !about_the_snapshot(code) : code != expected)
@@ -75,7 +74,7 @@ CHECK_UNUSED static void expect_text(const char *text, size_t len, int expected)
 }
 
 /* The good metadata with one part of it replaced; `from` must be there. */
-CHECK_UNUSED static void expect_edit(const char *from, const char *to, int expected)
+__attribute__((unused)) static void expect_edit(const char *from, const char *to, int expected)
 {
     const char *at = strstr(good.metadata, from);
     char *text = malloc(strlen(good.metadata) + strlen(to) + 1);
@@ -92,7 +91,7 @@ CHECK_UNUSED static void expect_edit(const char *from, const char *to, int expec
 
 #define HEAD(data_size) HEAD_OF("packed", data_size)
 
-CHECK_UNUSED static void begin_asking(void)
+__attribute__((unused)) static void begin_asking(void)
 {
     struct guestmem *other = check_new(ranges, 2);
     CHECK_OK(guestmem_write_u64(other, 0x11000, 0x0123456789abcdef));
@@ -107,7 +106,7 @@ CHECK_UNUSED static void begin_asking(void)
     guestmem_unref(other);
 }
 
-CHECK_UNUSED static void end_asking(void)
+__attribute__((unused)) static void end_asking(void)
 {
     free(before), free(wanted);
     image_free(&good);

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Snapshot and restore of memory of every backing: what is found to be data, what is freed, and
- * that files behind private mappings stay as they are. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "process.h"
-#include "snapshots.h"
+ * that files behind private mappings stay as they are.
+ * runs: asan valgrind musl */
+#include "support/process.h"
+#include "support/snapshots.h"
 
 static void fill_private_file(int fd)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Snapshots and restores of the same regions at the same time: several snapshots may be under way,
  * but a restore only alone. What comes second is refused, from every call and in whatever memory the
- * regions are, and the first goes on as if nothing had been. */
-#define _GNU_SOURCE
-#include "images.h"
-#include "snapshots.h"
+ * regions are, and the first goes on as if nothing had been.
+ * runs: asan valgrind */
+#include "support/images.h"
+#include "support/snapshots.h"
 #include <sys/wait.h>
 
 /* What the calls made in between need: the first call's memory, or another with one of its regions. */

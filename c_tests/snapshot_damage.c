@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Snapshots that do not fit: too short, too long, damaged, of other memory, onto the memory's own
  * file. What can be told beforehand leaves memory as it was; what cannot, leaves it tainted until a
- * restore succeeds. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "snapshots.h"
+ * restore succeeds.
+ * runs: asan valgrind */
+#include "support/snapshots.h"
 
 static void test_length_of_a_file(void)
 {

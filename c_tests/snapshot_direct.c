@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Snapshots read from descriptors that go past the page cache (O_DIRECT), from wherever in the file, with
- * or without something behind them. */
-#define _GNU_SOURCE
-#include "images.h"
-#include "snapshots.h"
+ * or without something behind them.
+ * runs: asan valgrind */
+#include "support/images.h"
+#include "support/snapshots.h"
 
 /* Another descriptor of the same file that goes past the page cache, or -1. */
 static int direct_of(const char *path, int flags)

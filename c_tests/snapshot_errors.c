@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Snapshot and restore whose arguments, descriptors or callbacks will not do: the code, that memory
- * is as it was or known to be tainted, and no signal. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "snapshots.h"
+ * is as it was or known to be tainted, and no signal.
+ * runs: asan valgrind */
+#include "support/snapshots.h"
 #include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Metadata is an attacker's. Whatever it says, the answer is a code and memory is as it was, byte
- * for byte, and the stream was not even looked at. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
+ * for byte, and the stream was not even looked at.
+ * runs: asan valgrind */
 #include "snapshot_ask.h"
 
 /* ---- the text as such ---- */

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Metadata of an attacker that is deep, long or of many parts: what it costs is in proportion to it,
- * and there is a limit to both. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "process.h"
+ * and there is a limit to both.
+ * runs: asan valgrind */
+#include "support/process.h"
 #include "snapshot_ask.h"
 
 static void expect_nested(size_t levels, bool closed, const char *open, const char *close,

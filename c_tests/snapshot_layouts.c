@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Where the bytes of a snapshot go in a file: sparse data at absolute offsets over whatever was
- * there, packed data from the position on, also at a file's end and past the page cache. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "images.h"
+ * there, packed data from the position on, also at a file's end and past the page cache.
+ * runs: asan valgrind */
+#include "support/images.h"
 #include <sys/socket.h>
 
 static const struct guestmem_snapshot_options sparse = {0, GUESTMEM_LAYOUT_SPARSE, 0, NULL, NULL};

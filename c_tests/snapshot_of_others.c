@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Pages that others put into the file behind guest memory, and pages that leave it while a snapshot
  * looks for what there is. This program's ioctl() stands before that of the C library: right after
- * the page tables were looked into a page leaves, by each of the ways there are. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "snapshots.h"
-#include "system.h"
+ * the page tables were looked into a page leaves, by each of the ways there are.
+ * runs: asan valgrind */
+#include "support/snapshots.h"
+#include "support/system.h"
 #include <stdarg.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* A snapshot or an image must not take the place of the file that backs memory of the caller's, on
  * whatever file system: with layers or subvolumes a mapping does not show the device that fstat(2)
- * tells of its file. What maps another file is not refused for that, and its pages are given back. */
-#define _GNU_SOURCE
-#include "fixtures.h"
+ * tells of its file. What maps another file is not refused for that, and its pages are given back.
+ * runs: asan valgrind */
+#include "support/guest.h"
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>

@@ -3,12 +3,10 @@
  * wherever in a region it lies and whatever the region is made of. Memory that only has its writes
  * watched is not refused. Finding that out leaves nothing behind, and reads no list of all pages of
  * the process: this program's openat() stands before that of the C library and sees what is
- * opened. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "snapshots.h"
-#include "system.h"
+ * opened.
+ * runs: asan */
+#include "support/snapshots.h"
+#include "support/system.h"
 #include <linux/userfaultfd.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Pages that cannot be read or written: poisoned, protected, or of a file that was cut. Saving says so
- * with a code, whichever way it is asked for, and so does restoring; nobody is killed. */
-#define _GNU_SOURCE
-#include "host.h"
-#include "images.h"
-#include "snapshots.h"
+ * with a code, whichever way it is asked for, and so does restoring; nobody is killed.
+ * runs: natively only */
+#include "support/process.h"
+#include "support/images.h"
+#include "support/snapshots.h"
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -248,7 +248,6 @@ static void test_cut_file(void)
 
 int main(void)
 {
-    if (host_instrumented()) SKIP("not under valgrind or a sanitizer");
     enter_folder("/tmp");
     test_poisoned();
     test_protected(MAP_PRIVATE);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Every struct that crosses the boundary: from an older program (shorter), from a newer one
  * (longer, its new fields zero or not), and of no size at all. For the view, which cannot be cut, see
- * inline_view.c. */
-#define _GNU_SOURCE
-#include "host.h"
-#include "images.h"
+ * inline_view.c.
+ * runs: asan valgrind qemu */
+#include "support/process.h"
+#include "support/images.h"
 
 /* Of which a program from the future might know this much more. */
 #define TAIL 40
@@ -156,7 +156,7 @@ static void options_of_any_size(const struct guestmem *mem, try_call *try_option
 static int try_snapshot(const struct guestmem *mem, const void *options, size_t size)
 {
     char *text = (char *)(uintptr_t)64;
-    int fd = host_memfd(0);
+    int fd = new_memfd(0);
     struct stat status;
     int code = guestmem_snapshot(mem, fd, options, size, &text);
     CHECK((text != NULL) == (code == GUESTMEM_OK));
@@ -236,7 +236,7 @@ static void restore_options(const struct guestmem *mem)
         uint8_t tail[TAIL];
     } longer;
     memset(&longer, 0, sizeof longer);
-    saved.fd = host_memfd(0);
+    saved.fd = new_memfd(0);
     REQUIRE(guestmem_snapshot(mem, saved.fd, NULL, 0, &saved.metadata) == GUESTMEM_OK);
     options_of_any_size(mem, try_restore, &longer, sizeof longer.options);
     options_of_any_size(mem, try_restore_file, &longer, sizeof longer.options);

@@ -3,11 +3,9 @@
  * see a mix of the two. Then the library writes and the thread looks.
  *
  * 10^8 words are read in all; GUESTMEM_TEST_SCALE (a factor) or the first argument (a number of
- * words) changes that. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "fixtures.h"
+ * words) changes that.
+ * runs: asan valgrind tsan qemu */
+#include "support/guest.h"
 #include <pthread.h>
 
 #define ONE UINT64_C(0x1122334455667788)

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Many threads on one handle, each with pages of its own whose values it checks, all with one
- * counter that must come out right. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "fixtures.h"
-#include "json.h"
+ * counter that must come out right.
+ * runs: asan valgrind tsan qemu musl */
+#include "support/guest.h"
+#include "support/json.h"
 #include <pthread.h>
 
 enum { THREADS = 8, OWN_PAGES = 4 };

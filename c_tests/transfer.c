@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Transfers between descriptors and guest memory that succeed: in crumbs, through signals, across
- * touching regions, more than 2 GiB at once, with and without the descriptor's position. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "fixtures.h"
+ * touching regions, more than 2 GiB at once, with and without the descriptor's position.
+ * runs: asan valgrind */
+#include "support/guest.h"
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>

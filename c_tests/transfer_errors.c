@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Transfers that fail: what they report, what they moved before, and that no signal comes of it. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "fixtures.h"
+/* Transfers that fail: what they report, what they moved before, and that no signal comes of it.
+ * runs: asan valgrind musl */
+#include "support/guest.h"
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Section 5: guest addresses to host addresses, descriptors and slices, and the way back. */
-#define _GNU_SOURCE
-#include "fixtures.h"
+/* Section 5: guest addresses to host addresses, descriptors and slices, and the way back.
+ * runs: asan valgrind qemu musl */
+#include "support/guest.h"
 
 #include <sys/uio.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Pointers and slices that will be written: none leads into a read-only region, wherever the guest
  * says that its buffer is. Whatever is handed out is filled, which ends this program where it may
- * not be written. */
-#define _GNU_SOURCE
-#include "fixtures.h"
+ * not be written.
+ * runs: asan valgrind qemu */
+#include "support/guest.h"
 
 /* A ROM between RAM that touches it, a ROM with holes around it, and RAM so far up that the flat map
  * cannot tell the others apart. */

@@ -1,11 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* System calls that can be made to fail. A seccomp filter asks a second thread about each call of
- * interest that a third one makes, or those that it starts, and counts over all of these. A program
- * that includes this defines _GNU_SOURCE first. */
-#ifndef FAILING_CALLS_H
-#define FAILING_CALLS_H
-
-#include "trial.h"
+#include "failing_calls.h"
 
 #include <errno.h>
 #include <linux/filter.h>
@@ -17,21 +11,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* ---- what may fail, and how ---- */
-
-enum expectation {
-    MAY,      /* an error, or the right result all the same */
-    MUST,     /* nothing makes up for it: an error */
-    MUST_NOT, /* is to be continued */
-    LEAKS     /* the right result, but what was not undone stays behind */
-};
-
-struct failure {
-    int error;
-    enum expectation expectation;
-};
-
-#define ERRORS 5
 #define WRITES {{ENOSPC, MUST}, {EIO, MUST}, {EDQUOT, MUST}, {EAGAIN, MUST}, {EINTR, MUST_NOT}}
 #define READS {{EIO, MAY}, {EAGAIN, MAY}, {EISDIR, MAY}, {EINVAL, MAY}, {EINTR, MUST_NOT}}
 #define SYNCS {{EIO, MUST}, {ENOSPC, MUST}, {EDQUOT, MUST}, {EINTR, MUST_NOT}}
@@ -43,11 +22,7 @@ struct failure {
 #define THREADS {{EAGAIN, MAY}, {ENOMEM, MAY}, {EPERM, MAY}, {ENOSYS, MAY}}
 #define SIGNALS {{EINVAL, MAY}, {EPERM, MAY}, {ENOSYS, MAY}, {EFAULT, MAY}}
 
-static const struct call {
-    const char *name;
-    long number;
-    struct failure failures[ERRORS];
-} calls[] = {
+const struct call calls[] = {
 #define CALL(name, ...) {#name, SYS_##name, __VA_ARGS__}
     CALL(write, WRITES),
     CALL(pwrite64, WRITES),
@@ -119,13 +94,12 @@ static const struct call {
     CALL(lstat, ASKS),
 #endif
 };
+
 #define CALLS (sizeof calls / sizeof *calls)
+const size_t call_count = CALLS;
+_Static_assert(CALLS <= MOST_CALLS, "more calls than are counted");
 
-/* What fails so often is not tried once more. */
-#define ENDLESS 10000u
-
-/* Calls that wait are begun again when they are interrupted, as often as signals come; no other is. */
-CHECK_UNUSED static bool is_continued(const struct call *call)
+bool is_continued(const struct call *call)
 {
     for (size_t i = 0; i < ERRORS; i++)
         if (call->failures[i].expectation == MUST_NOT) return true;
@@ -150,9 +124,7 @@ static bool fits(int code, int error)
     return code != GUESTMEM_E_OS || !limit;
 }
 
-/* Of what came of a call that was made to fail so often; NULL when it is as it must be. */
-CHECK_UNUSED static const char *what_is_wrong(const struct failure *failure, unsigned times,
-                                              int code, int os_errno)
+const char *what_is_wrong(const struct failure *failure, unsigned times, int code, int os_errno)
 {
     if (times == 0) return code == GUESTMEM_OK ? NULL : "failed by itself";
     if (times == ENDLESS) return "is tried for ever";
@@ -169,15 +141,8 @@ CHECK_UNUSED static const char *what_is_wrong(const struct failure *failure, uns
 
 /* ---- the calls of the watched thread are counted, and some fail ---- */
 
-struct fault {
-    size_t call;
-    unsigned at; /* counted from 1; 0: none */
-    int error;
-    bool lasts; /* all that follow fail too */
-};
-
-static struct fault fault;
-static unsigned counts[CALLS], injected;
+struct fault fault;
+unsigned counts[MOST_CALLS], injected;
 
 static int decide(const struct seccomp_data *data)
 {
@@ -263,8 +228,7 @@ static void *work(void *unused)
     return NULL;
 }
 
-/* Starts the threads, for the rest of this process's life. False where there are no such filters. */
-CHECK_UNUSED static bool watch_calls(void)
+bool watch_calls(void)
 {
     pthread_t worker, supervisor;
     REQUIRE(pthread_create(&worker, NULL, work, NULL) == 0);
@@ -276,8 +240,7 @@ CHECK_UNUSED static bool watch_calls(void)
     return true;
 }
 
-/* Waits until the watched thread has run it. */
-CHECK_UNUSED static void run_watched(void (*function)(void *), void *argument)
+void run_watched(void (*function)(void *), void *argument)
 {
     REQUIRE(pthread_mutex_lock(&watch.lock) == 0);
     watch.function = function, watch.argument = argument;
@@ -285,5 +248,3 @@ CHECK_UNUSED static void run_watched(void (*function)(void *), void *argument)
     while (watch.function != NULL) (void)pthread_cond_wait(&watch.changed, &watch.lock);
     REQUIRE(pthread_mutex_unlock(&watch.lock) == 0);
 }
-
-#endif

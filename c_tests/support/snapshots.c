@@ -1,13 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* What the snapshot tests share: an own CRC-32C, metadata held against the memory it describes, and
- * streams that live in a buffer. */
-#ifndef SNAPSHOTS_H
-#define SNAPSHOTS_H
+#include "snapshots.h"
 
-#include "fixtures.h"
-#include "json.h"
+const struct guestmem_range data_ranges[2] = {{0x100000, 0x400000}, {0x800000, 0x10000}};
 
-CHECK_UNUSED static uint32_t crc32c(const uint8_t *bytes, size_t len)
+/* Nearly the same regions. */
+static const struct guestmem_range other_regions[OTHER_REGIONS][3] = {
+    {{0x100000, 0x400000}, {0x800000, 0x11000}},
+    {{0x100000, 0x400000}, {0x801000, 0x10000}},
+    {{0xff000, 0x401000}, {0x800000, 0x10000}},
+    {{0x101000, 0x400000}, {0x800000, 0x10000}},
+    {{0x100000, 0x400000}, {0, 0}},
+    {{0x800000, 0x10000}, {0, 0}},
+    {{0x100000, 0x400000}, {0x800000, 0x10000}, {0x900000, 0x1000}},
+    {{0x0, 0x1000}, {0x100000, 0x400000}, {0x800000, 0x10000}},
+    {{0x100000, 0x200000}, {0x300000, 0x200000}, {0x800000, 0x10000}},
+    {{0, 0}}, /* none */
+};
+
+uint32_t crc32c(const uint8_t *bytes, size_t len)
 {
     static uint32_t table[256];
     uint32_t crc = 0xffffffff, i, bit;
@@ -21,7 +31,7 @@ CHECK_UNUSED static uint32_t crc32c(const uint8_t *bytes, size_t len)
     return ~crc;
 }
 
-CHECK_UNUSED static bool zeros(const uint8_t *bytes, uint64_t len)
+bool zeros(const uint8_t *bytes, uint64_t len)
 {
     uint64_t i;
     for (i = 0; i < len; i++)
@@ -29,12 +39,10 @@ CHECK_UNUSED static bool zeros(const uint8_t *bytes, uint64_t len)
     return true;
 }
 
-/* ---- metadata against memory ---- */
-
 /* One data range: its checksums are those of the memory, and its bytes those of the file (data may
  * be NULL). */
-CHECK_UNUSED static void check_range(const char *text, const char *path, const uint8_t *memory,
-                                     uint64_t len, const uint8_t *data, bool checksums)
+static void check_range(const char *text, const char *path, const uint8_t *memory, uint64_t len,
+                        const uint8_t *data, bool checksums)
 {
     const uint64_t chunk = json_number(text, "chunk_size");
     char crc[160];
@@ -53,11 +61,8 @@ CHECK_UNUSED static void check_range(const char *text, const char *path, const u
     }
 }
 
-/* The metadata says of this memory what there is to say: every key, ranges in order, checksums,
- * zeros where no range is. `data` is what came with it in this layout (NULL: not looked at). Gives
- * the number of ranges. */
-CHECK_UNUSED static size_t check_layout(const struct guestmem *mem, const char *text, bool sparse,
-                                        const uint8_t *data, bool checksums)
+size_t check_layout(const struct guestmem *mem, const char *text, bool sparse,
+                    const uint8_t *data, bool checksums)
 {
     const size_t regions = guestmem_num_regions(mem);
     uint64_t data_size = 0, image_size = 0;
@@ -115,25 +120,13 @@ CHECK_UNUSED static size_t check_layout(const struct guestmem *mem, const char *
     return ranges;
 }
 
-CHECK_UNUSED static size_t check_metadata(const struct guestmem *mem, const char *text,
-                                          const uint8_t *data, bool checksums)
+size_t check_metadata(const struct guestmem *mem, const char *text, const uint8_t *data,
+                      bool checksums)
 {
     return check_layout(mem, text, false, data, checksums);
 }
 
-/* ---- a stream in a buffer ---- */
-
-struct stream {
-    uint8_t *bytes;
-    size_t len, at, cap;
-    size_t step;  /* at most so much in one call; 0: everything */
-    size_t asked; /* how much was asked for in all */
-    size_t calls;
-    int64_t answer; /* given instead, once `answer_at` bytes have passed */
-    size_t answer_at;
-};
-
-CHECK_UNUSED static void stream_new(struct stream *stream, size_t cap)
+void stream_new(struct stream *stream, size_t cap)
 {
     memset(stream, 0, sizeof *stream);
     stream->bytes = malloc(cap + 1);
@@ -142,7 +135,7 @@ CHECK_UNUSED static void stream_new(struct stream *stream, size_t cap)
     stream->answer_at = SIZE_MAX;
 }
 
-CHECK_UNUSED static size_t stream_take(struct stream *stream, size_t len)
+static size_t stream_take(struct stream *stream, size_t len)
 {
     stream->calls++;
     stream->asked += len;
@@ -152,7 +145,7 @@ CHECK_UNUSED static size_t stream_take(struct stream *stream, size_t len)
     return len;
 }
 
-CHECK_UNUSED static int64_t stream_write(void *user, const void *buf, size_t len)
+int64_t stream_write(void *user, const void *buf, size_t len)
 {
     struct stream *stream = user;
     if (stream->at >= stream->answer_at) return stream->calls++, stream->answer;
@@ -164,7 +157,7 @@ CHECK_UNUSED static int64_t stream_write(void *user, const void *buf, size_t len
     return (int64_t)len;
 }
 
-CHECK_UNUSED static int64_t stream_read(void *user, void *buf, size_t len)
+int64_t stream_read(void *user, void *buf, size_t len)
 {
     struct stream *stream = user;
     if (stream->at >= stream->answer_at) return stream->calls++, stream->answer;
@@ -175,16 +168,7 @@ CHECK_UNUSED static int64_t stream_read(void *user, void *buf, size_t len)
     return (int64_t)len;
 }
 
-/* ---- one snapshot kept in a file ---- */
-
-struct image {
-    char *metadata;
-    int fd;
-    uint64_t size;
-};
-
-CHECK_UNUSED static struct image image_of(const struct guestmem *mem,
-                                          const struct guestmem_snapshot_options *options)
+struct image image_of(const struct guestmem *mem, const struct guestmem_snapshot_options *options)
 {
     struct image image = {NULL, new_memfd(0), 0};
     CHECK_OK(guestmem_snapshot(mem, image.fd, options, options == NULL ? 0 : sizeof *options,
@@ -195,28 +179,19 @@ CHECK_UNUSED static struct image image_of(const struct guestmem *mem,
     return image;
 }
 
-CHECK_UNUSED static void image_free(struct image *image)
+void image_free(struct image *image)
 {
     guestmem_free(image->metadata);
     REQUIRE(close(image->fd) == 0);
 }
 
-CHECK_UNUSED static int image_restore(const struct guestmem *mem, const struct image *image)
+int image_restore(const struct guestmem *mem, const struct image *image)
 {
     REQUIRE(lseek(image->fd, 0, SEEK_SET) == 0);
     return guestmem_restore(mem, image->metadata, strlen(image->metadata), image->fd, NULL, 0);
 }
 
-/* ---- memory to restore into, and what may have become of it ---- */
-
-/* Bytes that one checksum covers. */
-#define CHUNK ((uint64_t)1 << 20)
-
-/* Data in more than one chunk of checksums, in two regions, with holes. */
-CHECK_UNUSED static const struct guestmem_range data_ranges[2] = {{0x100000, 0x400000},
-                                                                  {0x800000, 0x10000}};
-
-CHECK_UNUSED static struct guestmem *memory_with_data(uint64_t seed)
+struct guestmem *memory_with_data(uint64_t seed)
 {
     struct guestmem *mem = check_new(data_ranges, 2);
     fill_random((uint8_t *)info_of(mem, 0).host_addr + PAGE, 0x280000, seed);
@@ -224,10 +199,7 @@ CHECK_UNUSED static struct guestmem *memory_with_data(uint64_t seed)
     return mem;
 }
 
-/* Pieces of every length that may be written in a way of its own, with a hole behind each: single
- * pages, some pages, as good as 1 MiB, more than one write takes. A piece goes from one region into
- * the next. */
-CHECK_UNUSED static struct guestmem *memory_in_pieces(uint64_t seed)
+struct guestmem *memory_in_pieces(uint64_t seed)
 {
     static const struct guestmem_range ranges[2] = {{0, 0x2000000}, {0x2000000, 0x800000}};
     static const uint64_t lengths[] = {0x10000, 0xff000,  0x100000, 0x101000,
@@ -246,22 +218,7 @@ CHECK_UNUSED static struct guestmem *memory_in_pieces(uint64_t seed)
     return mem;
 }
 
-/* Nearly the same regions. */
-CHECK_UNUSED static const struct guestmem_range other_regions[][3] = {
-    {{0x100000, 0x400000}, {0x800000, 0x11000}},
-    {{0x100000, 0x400000}, {0x801000, 0x10000}},
-    {{0xff000, 0x401000}, {0x800000, 0x10000}},
-    {{0x101000, 0x400000}, {0x800000, 0x10000}},
-    {{0x100000, 0x400000}, {0, 0}},
-    {{0x800000, 0x10000}, {0, 0}},
-    {{0x100000, 0x400000}, {0x800000, 0x10000}, {0x900000, 0x1000}},
-    {{0x0, 0x1000}, {0x100000, 0x400000}, {0x800000, 0x10000}},
-    {{0x100000, 0x200000}, {0x300000, 0x200000}, {0x800000, 0x10000}},
-    {{0, 0}},
-};
-enum { OTHER_REGIONS = sizeof other_regions / sizeof other_regions[0] };
-
-CHECK_UNUSED static struct guestmem *memory_of_other_regions(size_t index)
+struct guestmem *memory_of_other_regions(size_t index)
 {
     const struct guestmem_range *ranges = other_regions[index];
     struct guestmem *mem;
@@ -272,16 +229,7 @@ CHECK_UNUSED static struct guestmem *memory_of_other_regions(size_t index)
     return mem;
 }
 
-CHECK_UNUSED static void flip_bit(int fd, uint64_t at)
-{
-    uint8_t byte;
-    REQUIRE(pread(fd, &byte, 1, (off_t)at) == 1);
-    byte ^= (uint8_t)(1u << at % 8);
-    REQUIRE(pwrite(fd, &byte, 1, (off_t)at) == 1);
-}
-
-/* The same regions, and the same bytes in them. */
-CHECK_UNUSED static bool same_memory(const struct guestmem *a, const struct guestmem *b)
+bool same_memory(const struct guestmem *a, const struct guestmem *b)
 {
     size_t i;
     if (guestmem_num_regions(a) != guestmem_num_regions(b)) return false;
@@ -293,7 +241,7 @@ CHECK_UNUSED static bool same_memory(const struct guestmem *a, const struct gues
     return true;
 }
 
-CHECK_UNUSED static void swap_bytes(uint8_t *a, uint8_t *b, size_t len)
+void swap_bytes(uint8_t *a, uint8_t *b, size_t len)
 {
     size_t i;
     for (i = 0; i < len; i++) {
@@ -302,8 +250,8 @@ CHECK_UNUSED static void swap_bytes(uint8_t *a, uint8_t *b, size_t len)
     }
 }
 
-CHECK_UNUSED static int restore_bytes(const struct guestmem *mem, const char *metadata,
-                                      const uint8_t *bytes, size_t len)
+int restore_bytes(const struct guestmem *mem, const char *metadata, const uint8_t *bytes,
+                  size_t len)
 {
     struct stream stream;
     memset(&stream, 0, sizeof stream);
@@ -311,7 +259,7 @@ CHECK_UNUSED static int restore_bytes(const struct guestmem *mem, const char *me
     return guestmem_restore_read(mem, metadata, strlen(metadata), stream_read, &stream, NULL, 0);
 }
 
-CHECK_UNUSED static bool is_tainted(const struct guestmem *mem)
+bool is_tainted(const struct guestmem *mem)
 {
     struct stream stream;
     char *metadata = (char *)&stream, *of_callback = (char *)&stream;
@@ -329,23 +277,20 @@ CHECK_UNUSED static bool is_tainted(const struct guestmem *mem)
     return code == GUESTMEM_E_TAINTED;
 }
 
-CHECK_UNUSED static void check_untouched(const struct guestmem *mem, const uint8_t *before)
+void check_untouched(const struct guestmem *mem, const uint8_t *before)
 {
     CHECK(memory_is(mem, before));
     CHECK(!is_tainted(mem));
 }
 
-/* Whatever was written: if memory is not what it was, the library says so. */
-CHECK_UNUSED static void check_honest(const struct guestmem *mem, const uint8_t *before)
+void check_honest(const struct guestmem *mem, const uint8_t *before)
 {
     CHECK(is_tainted(mem) || memory_is(mem, before));
 }
 
-CHECK_UNUSED static void dirty_everything(const struct guestmem *mem)
+void dirty_everything(const struct guestmem *mem)
 {
     size_t i;
     for (i = 0; i < guestmem_num_regions(mem); i++)
         CHECK_OK(guestmem_dma_fill(mem, info_of(mem, i).guest_addr, 0xdd, info_of(mem, i).size));
 }
-
-#endif

@@ -1,20 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* As much JSON as it takes to read snapshot metadata: a value is found by its path and checked on
- * the way. */
-#ifndef JSON_H
-#define JSON_H
+#include "json.h"
 
-#include "check.h"
+static const char *json_skip(const char *at);
 
-CHECK_UNUSED static const char *json_space(const char *at)
+static const char *json_space(const char *at)
 {
     return at + strspn(at, " \t\r\n");
 }
 
-static const char *json_skip(const char *at);
-
 /* Past a string that `at` stands on, NULL when it is none. */
-CHECK_UNUSED static const char *json_skip_string(const char *at)
+static const char *json_skip_string(const char *at)
 {
     if (*at++ != '"') return NULL;
     for (; *at != '"'; at++) {
@@ -25,7 +20,7 @@ CHECK_UNUSED static const char *json_skip_string(const char *at)
 }
 
 /* Past the members of an object or the elements of an array. */
-CHECK_UNUSED static const char *json_skip_list(const char *at, char open, char close)
+static const char *json_skip_list(const char *at, char open, char close)
 {
     if (*at++ != open) return NULL;
     at = json_space(at);
@@ -47,7 +42,7 @@ CHECK_UNUSED static const char *json_skip_list(const char *at, char open, char c
 }
 
 /* Past one value; NULL when it is malformed. */
-CHECK_UNUSED static const char *json_skip(const char *at)
+static const char *json_skip(const char *at)
 {
     static const char *const words[] = {"true", "false", "null"};
     size_t i, len;
@@ -60,14 +55,14 @@ CHECK_UNUSED static const char *json_skip(const char *at)
     return len == 0 ? NULL : at + len;
 }
 
-CHECK_UNUSED static bool json_valid(const char *text)
+bool json_valid(const char *text)
 {
     const char *end = json_skip(json_space(text));
     return end != NULL && *json_space(end) == 0;
 }
 
 /* The value of a key; NULL when there is none. */
-CHECK_UNUSED static const char *json_member(const char *at, const char *key, size_t key_len)
+static const char *json_member(const char *at, const char *key, size_t key_len)
 {
     if (*at != '{') return NULL;
     at = json_space(at + 1);
@@ -82,7 +77,7 @@ CHECK_UNUSED static const char *json_member(const char *at, const char *key, siz
     return NULL;
 }
 
-CHECK_UNUSED static const char *json_element(const char *at, size_t index)
+const char *json_element(const char *at, size_t index)
 {
     if (*at != '[') return NULL;
     at = json_space(at + 1);
@@ -94,9 +89,7 @@ CHECK_UNUSED static const char *json_element(const char *at, size_t index)
     return NULL;
 }
 
-/* Finds "regions[1].data_ranges[0].crc[2]", say, in text that is valid; NULL when it is not there.
- */
-CHECK_UNUSED static const char *json_at(const char *text, const char *path)
+const char *json_at(const char *text, const char *path)
 {
     const char *at = json_space(text);
     while (*path != 0 && at != NULL) {
@@ -114,8 +107,7 @@ CHECK_UNUSED static const char *json_at(const char *text, const char *path)
     return at;
 }
 
-/* A whole number, or a failed check. */
-CHECK_UNUSED static uint64_t json_number(const char *text, const char *path)
+uint64_t json_number(const char *text, const char *path)
 {
     const char *at = json_at(text, path);
     char *end;
@@ -129,16 +121,14 @@ CHECK_UNUSED static uint64_t json_number(const char *text, const char *path)
     return value;
 }
 
-/* The value is exactly this text: "\"packed\"" or "false". */
-CHECK_UNUSED static bool json_is(const char *text, const char *path, const char *value)
+bool json_is(const char *text, const char *path, const char *value)
 {
     const char *at = json_at(text, path);
     return at != NULL && (size_t)(json_skip(at) - at) == strlen(value) &&
            strncmp(at, value, strlen(value)) == 0;
 }
 
-/* How many elements an array has; 0 when there is no array. */
-CHECK_UNUSED static size_t json_count(const char *text, const char *path)
+size_t json_count(const char *text, const char *path)
 {
     const char *at = json_at(text, path);
     size_t count = 0;
@@ -146,5 +136,3 @@ CHECK_UNUSED static size_t json_count(const char *text, const char *path)
     while (json_element(at, count) != NULL) count++;
     return count;
 }
-
-#endif

@@ -1,23 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* An allocator that can be made to fail, in place of the C library's. */
-#ifndef FAILING_ALLOCATOR_H
-#define FAILING_ALLOCATOR_H
+#include "failing_allocator.h"
 
-#include "check.h"
 #include <errno.h>
 
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
-#define CAN_FAIL true
-extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t),
-    *__libc_memalign(size_t, size_t);
-#else
-#define CAN_FAIL false
-#endif
-
-static int armed;
-static unsigned asked, first, last; /* those from `first` to `last` fail */
+int armed;
+unsigned asked, first, last;
 
 #if CAN_FAIL
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t),
+    *__libc_memalign(size_t, size_t);
+
 static bool refused(void)
 {
     unsigned number;
@@ -27,9 +19,7 @@ static bool refused(void)
     errno = ENOMEM;
     return true;
 }
-#endif
 
-#if CAN_FAIL
 void *malloc(size_t size)
 {
     return refused() ? NULL : __libc_malloc(size);
@@ -59,12 +49,9 @@ int posix_memalign(void **out, size_t alignment, size_t size)
 }
 #endif
 
-/* What is asked for meanwhile may be refused. */
-CHECK_UNUSED static void run_short_of_memory(void (*function)(void *), void *argument)
+void run_short_of_memory(void (*function)(void *), void *argument)
 {
     __atomic_store_n(&armed, 1, __ATOMIC_SEQ_CST);
     function(argument);
     __atomic_store_n(&armed, 0, __ATOMIC_SEQ_CST);
 }
-
-#endif

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* What the system counts, and its pool of huge pages, which a test may have to fill. */
-#ifndef SYSTEM_H
-#define SYSTEM_H
+#include "system.h"
 
-#include "check.h"
+#include "process.h"
 
-#include <fcntl.h>
 #include <sys/file.h>
 
-CHECK_UNUSED static bool read_number(const char *path, uint64_t *out)
+static uint64_t huge_pool_before;
+
+bool read_number(const char *path, uint64_t *out)
 {
     FILE *file = fopen(path, "re");
     bool found;
@@ -18,7 +17,7 @@ CHECK_UNUSED static bool read_number(const char *path, uint64_t *out)
     return found;
 }
 
-CHECK_UNUSED static bool write_number(const char *path, uint64_t value)
+bool write_number(const char *path, uint64_t value)
 {
     FILE *file = fopen(path, "we");
     bool written;
@@ -27,8 +26,7 @@ CHECK_UNUSED static bool write_number(const char *path, uint64_t value)
     return fclose(file) == 0 && written;
 }
 
-/* The number behind a name such as HugePages_Free in /proc/meminfo, or 0. */
-CHECK_UNUSED static uint64_t meminfo(const char *name)
+uint64_t meminfo(const char *name)
 {
     char line[256];
     uint64_t value = 0;
@@ -42,18 +40,27 @@ CHECK_UNUSED static uint64_t meminfo(const char *name)
     return value;
 }
 
-#define HUGE_POOL "/sys/kernel/mm/hugepages/hugepages-2048kB/"
-#define HUGE_PAGE (UINT64_C(2) << 20)
+void read_choice(const char *path, char *out, size_t cap)
+{
+    char line[256] = "", *open_bracket, *close_bracket;
+    FILE *file = fopen(path, "re");
+    *out = 0;
+    if (file == NULL) return;
+    if (fgets(line, sizeof line, file) == NULL) line[0] = 0;
+    REQUIRE(fclose(file) == 0);
+    open_bracket = strchr(line, '[');
+    close_bracket = strchr(line, ']');
+    if (open_bracket == NULL || close_bracket == NULL) return;
+    *close_bracket = 0;
+    (void)snprintf(out, cap, "%s", open_bracket + 1);
+}
 
-static uint64_t huge_pool_before;
-
-CHECK_UNUSED static void restore_huge_pool(void)
+static void restore_huge_pool(void)
 {
     (void)write_number(HUGE_POOL "nr_hugepages", huge_pool_before);
 }
 
-/* Pages of 2 MiB that are neither used nor reserved. */
-CHECK_UNUSED static uint64_t free_huge_pages(void)
+uint64_t free_huge_pages(void)
 {
     uint64_t unused = 0, reserved = 0;
     CHECK(read_number(HUGE_POOL "free_hugepages", &unused));
@@ -61,8 +68,7 @@ CHECK_UNUSED static uint64_t free_huge_pages(void)
     return unused - reserved;
 }
 
-/* The pool belongs to the whole system: one program at a time counts and changes it, to its end. */
-CHECK_UNUSED static void lock_huge_pages(void)
+void lock_huge_pages(void)
 {
     static int fd = -1;
     if (fd >= 0) return;
@@ -70,8 +76,7 @@ CHECK_UNUSED static void lock_huge_pages(void)
     REQUIRE(fd >= 0 && flock(fd, LOCK_EX) == 0);
 }
 
-/* So many pages of 2 MiB are free to take, until the program ends. Needs root. */
-CHECK_UNUSED static bool reserve_huge_pages(uint64_t pages)
+bool reserve_huge_pages(uint64_t pages)
 {
     uint64_t unused;
     if (!read_number(HUGE_POOL "free_hugepages", &unused)) return false;
@@ -83,4 +88,11 @@ CHECK_UNUSED static bool reserve_huge_pages(uint64_t pages)
     return free_huge_pages() >= pages;
 }
 
-#endif
+bool locking_works(void)
+{
+    void *page = new_host_memory(PAGE);
+    bool works = mlock2(page, (size_t)PAGE, MLOCK_ONFAULT) == 0 && mapping_has(page, "lo");
+    works = works && munlock(page, (size_t)PAGE) == 0 && !mapping_has(page, "lo");
+    REQUIRE(munmap(page, (size_t)PAGE) == 0);
+    return works;
+}

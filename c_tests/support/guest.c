@@ -1,27 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Guest memory for the tests of access, transfers and snapshots: regions of every backing, touching
- * and apart, each with a shadow copy that says what its bytes must be. */
-#ifndef FIXTURES_H
-#define FIXTURES_H
+#include "guest.h"
 
-#include "check.h"
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#define PAGE ((uint64_t)4096)
-
-/* Set where every instruction is expensive (valgrind, sanitizers): fewer rounds, no huge transfers.
- */
-CHECK_UNUSED static bool fast(void)
+bool fast(void)
 {
     const char *value = getenv("GUESTMEM_TEST_FAST");
     return value != NULL && strcmp(value, "") != 0 && strcmp(value, "0") != 0;
 }
 
-CHECK_UNUSED static uint64_t random_number(uint64_t *state)
+uint64_t random_number(uint64_t *state)
 {
     *state ^= *state << 13;
     *state ^= *state >> 7;
@@ -29,7 +15,7 @@ CHECK_UNUSED static uint64_t random_number(uint64_t *state)
     return *state * UINT64_C(0x2545f4914f6cdd1d);
 }
 
-CHECK_UNUSED static void fill_random(void *out, size_t len, uint64_t seed)
+void fill_random(void *out, size_t len, uint64_t seed)
 {
     uint8_t *bytes = out;
     uint64_t state = seed * 2 + 1;
@@ -37,37 +23,7 @@ CHECK_UNUSED static void fill_random(void *out, size_t len, uint64_t seed)
     for (i = 0; i < len; i++) bytes[i] = (uint8_t)(random_number(&state) >> 32);
 }
 
-CHECK_UNUSED static int new_memfd(uint64_t size)
-{
-    int fd = memfd_create("test", MFD_CLOEXEC);
-    REQUIRE(fd >= 0 && ftruncate(fd, (off_t)size) == 0);
-    return fd;
-}
-
-/* A file on disk that nobody else sees. */
-CHECK_UNUSED static int new_disk_file(uint64_t size)
-{
-    const char *folder = getenv("TMPDIR");
-    char path[4096];
-    int fd;
-    (void)snprintf(path, sizeof path, "%s/guestmem-test-XXXXXX", folder ? folder : "/tmp");
-    fd = mkstemp(path);
-    REQUIRE(fd >= 0 && unlink(path) == 0 && ftruncate(fd, (off_t)size) == 0);
-    return fd;
-}
-
-/* The same file once more, with a description of its own. */
-CHECK_UNUSED static int reopen(int fd, int flags)
-{
-    char path[64];
-    int again;
-    (void)snprintf(path, sizeof path, "/proc/thread-self/fd/%d", fd);
-    again = open(path, flags | O_CLOEXEC);
-    REQUIRE(again >= 0);
-    return again;
-}
-
-CHECK_UNUSED static void *new_host_memory(uint64_t size)
+void *new_host_memory(uint64_t size)
 {
     void *host =
         mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -75,30 +31,21 @@ CHECK_UNUSED static void *new_host_memory(uint64_t size)
     return host;
 }
 
-/* Host memory that a file or memfd takes. */
-CHECK_UNUSED static uint64_t allocated_bytes(int fd)
-{
-    struct stat st;
-    REQUIRE(fstat(fd, &st) == 0);
-    return (uint64_t)st.st_blocks * 512;
-}
-
-CHECK_UNUSED static struct guestmem_region_info info_of(const struct guestmem *mem, size_t index)
+struct guestmem_region_info info_of(const struct guestmem *mem, size_t index)
 {
     struct guestmem_region_info info;
     REQUIRE(guestmem_region_info(mem, index, &info, sizeof info) == GUESTMEM_OK);
     return info;
 }
 
-CHECK_UNUSED static struct guestmem_error_info last_error(void)
+struct guestmem_error_info last_error(void)
 {
     struct guestmem_error_info info;
     REQUIRE(guestmem_last_error(&info, sizeof info) == GUESTMEM_OK);
     return info;
 }
 
-/* A copy of all guest memory, regions one after the other. */
-CHECK_UNUSED static uint8_t *copy_of(const struct guestmem *mem)
+uint8_t *copy_of(const struct guestmem *mem)
 {
     size_t count = guestmem_num_regions(mem), at = 0, i;
     uint8_t *bytes = malloc((size_t)guestmem_memory_size(mem) + 1);
@@ -111,7 +58,7 @@ CHECK_UNUSED static uint8_t *copy_of(const struct guestmem *mem)
     return bytes;
 }
 
-CHECK_UNUSED static bool memory_is(const struct guestmem *mem, const uint8_t *bytes)
+bool memory_is(const struct guestmem *mem, const uint8_t *bytes)
 {
     size_t count = guestmem_num_regions(mem), at = 0, i;
     for (i = 0; i < count; i++) {
@@ -122,27 +69,7 @@ CHECK_UNUSED static bool memory_is(const struct guestmem *mem, const uint8_t *by
     return true;
 }
 
-/* ---- a world: one region of each backing ---- */
-
-enum { WORLD_AREAS = 7 };
-
-struct area {
-    uint64_t start, size;
-    bool read_only;
-    uint8_t *host;   /* where the library mapped it */
-    uint8_t *shadow; /* what it must hold */
-};
-
-struct world {
-    struct guestmem *mem;
-    struct area area[WORLD_AREAS];
-    void *caller_memory;
-    uint64_t caller_size;
-};
-
-/* A run of four touching regions, a hole, a read-only region that touches a writable one, a hole,
- * and one as close to 2^64 as a region may be. */
-CHECK_UNUSED static void world_new(struct world *world)
+void world_new(struct world *world)
 {
     struct guestmem_region_options options[WORLD_AREAS];
     int shared, rom, rom_rw;
@@ -191,7 +118,7 @@ CHECK_UNUSED static void world_new(struct world *world)
     }
 }
 
-CHECK_UNUSED static void world_free(struct world *world)
+void world_free(struct world *world)
 {
     size_t i;
     guestmem_unref(world->mem);
@@ -199,8 +126,7 @@ CHECK_UNUSED static void world_free(struct world *world)
     for (i = 0; i < WORLD_AREAS; i++) free(world->area[i].shadow);
 }
 
-/* Guest memory and its shadow agree, to the last byte. */
-CHECK_UNUSED static bool world_agrees(const struct world *world)
+bool world_agrees(const struct world *world)
 {
     size_t i;
     for (i = 0; i < WORLD_AREAS; i++)
@@ -209,7 +135,7 @@ CHECK_UNUSED static bool world_agrees(const struct world *world)
     return true;
 }
 
-CHECK_UNUSED static const struct area *area_at(const struct world *world, uint64_t addr)
+const struct area *area_at(const struct world *world, uint64_t addr)
 {
     size_t i;
     for (i = 0; i < WORLD_AREAS; i++)
@@ -218,20 +144,16 @@ CHECK_UNUSED static const struct area *area_at(const struct world *world, uint64
     return NULL;
 }
 
-/* The shadow of one guest byte, NULL in a hole. */
-CHECK_UNUSED static uint8_t *shadow_at(const struct world *world, uint64_t addr)
+uint8_t *shadow_at(const struct world *world, uint64_t addr)
 {
     const struct area *area = area_at(world, addr);
     return area == NULL ? NULL : area->shadow + (addr - area->start);
 }
 
-/* One past the end of a region. */
-CHECK_UNUSED static bool is_an_end(const struct world *world, uint64_t addr)
+bool is_an_end(const struct world *world, uint64_t addr)
 {
     size_t i;
     for (i = 0; i < WORLD_AREAS; i++)
         if (addr == world->area[i].start + world->area[i].size) return true;
     return false;
 }
-
-#endif

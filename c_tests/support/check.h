@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* What every test program here shares: checks that say where and what, and the three exit codes
- * (0 passed, 1 failed, 77 skipped with the reason). A failed check does not stop the program, so
- * that one run shows all of them; main ends with `return check_result();`. */
+/* Checks that say where and what, and the three exit codes (0 passed, 1 failed, 77 skipped with the
+ * reason). A failed check does not stop the program; main ends with `return check_result();`. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -14,13 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__GNUC__)
-#define CHECK_UNUSED __attribute__((unused))
-#else
-#define CHECK_UNUSED
+#ifdef __cplusplus
+extern "C" {
 #endif
 
-static int check_failures;
+#define PAGE ((uint64_t)4096)
+#define MIB ((uint64_t)1 << 20)
+
+extern int check_failures;
 
 /* A condition that must hold. */
 #define CHECK(condition)                                                                          \
@@ -64,52 +64,15 @@ static int check_failures;
         printf("\n");                                                                             \
     } while (0)
 
-CHECK_UNUSED static void check_fail(const char *file, int line, const char *what)
-{
-    check_failures++;
-    if (check_failures <= 20) fprintf(stderr, "%s:%d: failed: %s\n", file, line, what);
-}
-
-/* A program that loads the library itself must not name its functions. */
-#ifndef CHECK_WITHOUT_LIBRARY
-CHECK_UNUSED static void check_code(const char *file, int line, const char *what, int actual,
-                                    int expected)
-{
-    char message[256] = "";
-    if (actual == expected) return;
-    check_failures++;
-    if (check_failures > 20) return;
-    if (actual != GUESTMEM_OK) guestmem_last_error_message(message, sizeof message);
-    fprintf(stderr, "%s:%d: failed: %s gave %s, expected %s (%s)\n", file, line, what,
-            guestmem_error_name(actual), guestmem_error_name(expected), message);
-}
-#endif
-
-CHECK_UNUSED static void check_eq(const char *file, int line, const char *what, uint64_t actual,
-                                  uint64_t expected)
-{
-    if (actual == expected) return;
-    check_failures++;
-    if (check_failures <= 20)
-        fprintf(stderr, "%s:%d: failed: %s is 0x%" PRIx64 ", expected 0x%" PRIx64 "\n", file, line,
-                what, actual, expected);
-}
-
-CHECK_UNUSED static int check_result(void)
-{
-    if (check_failures != 0) fprintf(stderr, "%d checks failed\n", check_failures);
-    return check_failures != 0;
-}
-
-#ifndef CHECK_WITHOUT_LIBRARY
+void check_fail(const char *file, int line, const char *what);
+void check_eq(const char *file, int line, const char *what, uint64_t actual, uint64_t expected);
+int check_result(void);
+/* Give a message of the library beside the code. */
+void check_code(const char *file, int line, const char *what, int actual, int expected);
 /* Guest memory of page-sized regions, or the end of the program. */
-CHECK_UNUSED static struct guestmem *check_new(const struct guestmem_range *ranges, size_t count)
-{
-    struct guestmem *mem = NULL;
-    int code = guestmem_new(ranges, count, &mem);
-    check_code(__FILE__, __LINE__, "guestmem_new", code, GUESTMEM_OK);
-    if (code != GUESTMEM_OK) exit(1);
-    return mem;
+struct guestmem *check_new(const struct guestmem_range *ranges, size_t count);
+
+#ifdef __cplusplus
 }
 #endif
 
