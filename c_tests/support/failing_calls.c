@@ -177,17 +177,17 @@ static struct {
 static void *supervise(void *unused)
 {
     (void)unused;
-    (void)ioctl(watch.listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
+    (void)syscall(SYS_ioctl, watch.listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
     for (;;) {
         struct seccomp_notif request;
         struct seccomp_notif_resp response;
         memset(&request, 0, sizeof request);
         memset(&response, 0, sizeof response);
-        if (ioctl(watch.listener, SECCOMP_IOCTL_NOTIF_RECV, &request) != 0) continue;
+        if (syscall(SYS_ioctl, watch.listener, SECCOMP_IOCTL_NOTIF_RECV, &request) != 0) continue;
         response.id = request.id;
         response.error = -decide(&request.data);
         if (response.error == 0) response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
-        (void)ioctl(watch.listener, SECCOMP_IOCTL_NOTIF_SEND, &response);
+        (void)syscall(SYS_ioctl, watch.listener, SECCOMP_IOCTL_NOTIF_SEND, &response);
     }
     return NULL;
 }
