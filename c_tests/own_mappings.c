@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* What the header says of the descriptors and mappings that a memory takes, and of mprotect(2),
- * madvise(2) and mbind(2) on a region's memory. */
-#define _GNU_SOURCE
-#include "fixtures.h"
-#include "process.h"
+ * madvise(2) and mbind(2) on a region's memory.
+ * runs: asan valgrind */
+#include "support/guest.h"
+#include "support/process.h"
 #include <dirent.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
