@@ -113,7 +113,7 @@ static uint64_t mapped_regions(void)
     uint64_t count = 0;
     FILE *maps = fopen("/proc/self/maps", "re");
     REQUIRE(maps != NULL);
-    while (fgets(line, sizeof line, maps) != NULL) count += strstr(line, "memfd:guestmem") != NULL;
+    while (fgets(line, sizeof line, maps) != NULL) count += strstr(line, "memfd:guestmem (") != NULL;
     REQUIRE(fclose(maps) == 0);
     return count;
 }
