@@ -3,14 +3,13 @@
 //! values, concentrated where arithmetic goes wrong. The unit tests beside the code are exhaustive
 //! over small models; these range over all of the address space, with real memory behind it.
 
-use guestmem::access::volatile::VolatileSlice;
 use guestmem::address::{GuestRange, fits, is_aligned, next_congruent};
 use guestmem::error::{Error, Result};
 use guestmem::host::handle::Ref;
 use guestmem::host::system::page_size;
 use guestmem::memory::guest::GuestMemory;
 use guestmem::memory::options::{RegionOptions, Source};
-use guestmem::memory::table::{Span, Table};
+use guestmem::memory::table::{HostRange, Span, Table};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -143,8 +142,8 @@ impl Oracle<'_> {
     }
 }
 
-fn run(slice: VolatileSlice) -> (u64, u64) {
-    (slice.addr() as u64, slice.len() as u64)
+fn run(part: HostRange) -> (u64, u64) {
+    (part.addr as u64, part.len as u64)
 }
 
 fn check_memory(memory: &GuestMemory, oracle: &Oracle, addr: u64) {
@@ -178,7 +177,7 @@ fn check_range(table: &Table, oracle: &Oracle, addr: u64, len: u64) {
     for write in [false, true] {
         let span = table.span(addr, len, write);
         let runs = oracle.dma_level(addr, len, write);
-        assert_eq!(span.map(|span| span.slices().map(run).collect::<Vec<_>>()), runs);
+        assert_eq!(span.map(|span| span.parts().map(run).collect::<Vec<_>>()), runs);
     }
     if let (Ok(span), Ok(runs)) = (table.span(addr, len, false), oracle.dma_level(addr, len, false))
     {
@@ -188,12 +187,12 @@ fn check_range(table: &Table, oracle: &Oracle, addr: u64, len: u64) {
 
 /// A span can be entered anywhere, from both sides.
 fn check_span(span: &Span, runs: &[(u64, u64)], len: u64) {
-    assert_eq!((span.len(), span.slice_count()), (len, runs.len()));
+    assert_eq!((span.len(), span.part_count()), (len, runs.len()));
     let mut before = 0;
     for &(host, size) in runs {
         for offset in [0, 1.min(size - 1), size - 1] {
-            assert_eq!(run(span.slice_from(before + offset)), (host + offset, size - offset));
-            assert_eq!(run(span.slice_up_to(before + offset + 1)), (host, offset + 1));
+            assert_eq!(run(span.part_from(before + offset)), (host + offset, size - offset));
+            assert_eq!(run(span.part_up_to(before + offset + 1)), (host, offset + 1));
         }
         before += size;
     }

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! Typed, bulk and DMA-level access, on table and volatile.
+//! Bytes and objects in guest memory, within one region or as devices see it.
 //!
 //! Every range is checked in full before the first byte moves. The pointers that come in are the
 //! C caller's buffers, which may hold anything and lie anywhere, so they stay pointers.
 
 use crate::access::volatile;
-use crate::access::volatile::{LoadOrder, StoreOrder, VolatileSlice, Word};
+use crate::access::volatile::{VolatileSlice, copy_from_guest, copy_to_guest};
 use crate::address::is_aligned;
 use crate::error::{Error, Result};
 use crate::memory::guest::GuestMemory;
-use crate::memory::table::{Span, Table};
-use std::sync::atomic::Ordering;
+use crate::memory::table::{HostRange, Span};
 
 impl GuestMemory {
     /// Reads up to `len` bytes, fewer at the region's end. Gives how many.
@@ -19,9 +18,9 @@ impl GuestMemory {
     /// `buf` can be written for `len` bytes.
     pub unsafe fn read(&self, addr: u64, buf: *mut u8, len: usize) -> Result<usize> {
         let rest = self.table().rest_of_region(addr, len as u64)?;
-        let count = len.min(rest.len());
+        let count = len.min(rest.len);
         // SAFETY: `count` is within both.
-        unsafe { rest.read(0, buf, count)? };
+        unsafe { copy_from_guest(buf, rest.addr, count) };
         Ok(count)
     }
 
@@ -32,12 +31,12 @@ impl GuestMemory {
     pub unsafe fn write(&self, addr: u64, buf: *const u8, len: usize) -> Result<usize> {
         let table = self.table();
         let rest = table.rest_of_region(addr, len as u64)?;
-        let count = len.min(rest.len());
+        let count = len.min(rest.len);
         if count > 0 && table.is_read_only(addr) {
             return Err(Error::ReadOnly);
         }
         // SAFETY: `count` is within both.
-        unsafe { rest.write(0, buf, count)? };
+        unsafe { copy_to_guest(rest.addr, buf, count) };
         Ok(count)
     }
 
@@ -47,11 +46,12 @@ impl GuestMemory {
     /// `buf` can be written for `len` bytes.
     pub unsafe fn read_exact(&self, addr: u64, buf: *mut u8, len: usize) -> Result<()> {
         let rest = self.table().rest_of_region(addr, len as u64)?;
-        if len > rest.len() {
+        if len > rest.len {
             return Err(Error::ShortRead { completed: 0 });
         }
         // SAFETY: `len` is within both.
-        unsafe { rest.read(0, buf, len) }
+        unsafe { copy_from_guest(buf, rest.addr, len) };
+        Ok(())
     }
 
     /// Writes `len` bytes to one region, or none.
@@ -61,14 +61,15 @@ impl GuestMemory {
     pub unsafe fn write_all(&self, addr: u64, buf: *const u8, len: usize) -> Result<()> {
         let table = self.table();
         let rest = table.rest_of_region(addr, len as u64)?;
-        if len > rest.len() {
+        if len > rest.len {
             return Err(Error::ShortWrite { completed: 0 });
         }
         if len > 0 && table.is_read_only(addr) {
             return Err(Error::ReadOnly);
         }
         // SAFETY: `len` is within both.
-        unsafe { rest.write(0, buf, len) }
+        unsafe { copy_to_guest(rest.addr, buf, len) };
+        Ok(())
     }
 
     /// Reads `len` bytes through regions that touch, or none.
@@ -78,10 +79,10 @@ impl GuestMemory {
     pub unsafe fn dma_read(&self, addr: u64, buf: *mut u8, len: usize) -> Result<()> {
         let span = self.table().span(addr, len as u64, false)?;
         let mut done = 0;
-        for slice in span.slices() {
-            // SAFETY: the slices are `len` bytes together, which `buf` holds.
-            unsafe { slice.read(0, buf.add(done), slice.len())? };
-            done += slice.len();
+        for part in span.parts() {
+            // SAFETY: the parts are `len` bytes together, which `buf` holds.
+            unsafe { copy_from_guest(buf.add(done), part.addr, part.len) };
+            done += part.len;
         }
         Ok(())
     }
@@ -93,10 +94,10 @@ impl GuestMemory {
     pub unsafe fn dma_write(&self, addr: u64, buf: *const u8, len: usize) -> Result<()> {
         let span = self.table().span(addr, len as u64, true)?;
         let mut done = 0;
-        for slice in span.slices() {
-            // SAFETY: the slices are `len` bytes together, which `buf` holds.
-            unsafe { slice.write(0, buf.add(done), slice.len())? };
-            done += slice.len();
+        for part in span.parts() {
+            // SAFETY: the parts are `len` bytes together, which `buf` holds.
+            unsafe { copy_to_guest(part.addr, buf.add(done), part.len) };
+            done += part.len;
         }
         Ok(())
     }
@@ -118,68 +119,8 @@ impl GuestMemory {
 
     /// Fills `len` bytes through regions that touch.
     pub fn dma_fill(&self, addr: u64, byte: u8, len: u64) -> Result<()> {
-        self.table().span(addr, len, true)?.slices().for_each(|slice| slice.fill(byte));
+        self.table().span(addr, len, true)?.parts().map(bytes).for_each(|part| part.fill(byte));
         Ok(())
-    }
-
-    /// Reads a value at any alignment by one access.
-    pub fn load<W: Word>(&self, addr: u64) -> Result<W> {
-        let host = self.table().readable(addr, size_of::<W>() as u64)?;
-        // SAFETY: the region's mapping holds these bytes.
-        Ok(unsafe { W::load(host.cast()) })
-    }
-
-    /// Writes a value at any alignment by one access.
-    pub fn store<W: Word>(&self, addr: u64, value: W) -> Result<()> {
-        let host = self.table().writable(addr, size_of::<W>() as u64)?;
-        // SAFETY: the region's mapping holds these bytes.
-        unsafe { W::store(host.cast(), value) };
-        Ok(())
-    }
-
-    /// Reads a naturally aligned value by one access.
-    pub fn load_volatile<W: Word>(&self, addr: u64) -> Result<W> {
-        let host = self.aligned_readable::<W>(addr)?;
-        // SAFETY: the region's mapping holds these bytes.
-        Ok(unsafe { W::load(host) })
-    }
-
-    /// Writes a naturally aligned value by one access.
-    pub fn store_volatile<W: Word>(&self, addr: u64, value: W) -> Result<()> {
-        let host = self.aligned_writable::<W>(addr)?;
-        // SAFETY: the region's mapping holds these bytes.
-        unsafe { W::store(host, value) };
-        Ok(())
-    }
-
-    /// Reads a naturally aligned value atomically.
-    pub fn load_ordered<W: Word>(&self, addr: u64, order: LoadOrder) -> Result<W> {
-        let host = self.aligned_readable::<W>(addr)?;
-        // SAFETY: the region's mapping holds these bytes; the host address is as aligned as the
-        // guest's, since regions start at pages in both.
-        Ok(unsafe { W::load_ordered(host, order) })
-    }
-
-    /// Writes a naturally aligned value atomically.
-    pub fn store_ordered<W: Word>(&self, addr: u64, value: W, order: StoreOrder) -> Result<()> {
-        let host = self.aligned_writable::<W>(addr)?;
-        // SAFETY: as in `load_ordered`.
-        unsafe { W::store_ordered(host, value, order) };
-        Ok(())
-    }
-
-    /// Compares and exchanges a naturally aligned value. Gives what was there, as the error of the
-    /// inner result when it was not `expected`.
-    pub fn compare_exchange<W: Word>(
-        &self,
-        addr: u64,
-        expected: W,
-        desired: W,
-        order: Ordering,
-    ) -> Result<std::result::Result<W, W>> {
-        let host = self.aligned_writable::<W>(addr)?;
-        // SAFETY: as in `load_ordered`.
-        Ok(unsafe { W::compare_exchange(host, expected, desired, order) })
     }
 
     /// Reads an object by naturally aligned accesses of the widest size that divides `size`.
@@ -187,9 +128,9 @@ impl GuestMemory {
     /// # Safety
     /// `obj` can be written for `size` bytes.
     pub unsafe fn read_object(&self, addr: u64, obj: *mut u8, size: usize) -> Result<()> {
-        let slice = self.object(addr, size, false)?;
-        // SAFETY: the slice has `size` bytes, aligned as checked.
-        unsafe { volatile::copy_object(obj, slice.addr(), size) };
+        let host = self.object(addr, size, false)?;
+        // SAFETY: `size` bytes are there, aligned as checked.
+        unsafe { volatile::copy_object(obj, host, size) };
         Ok(())
     }
 
@@ -198,46 +139,38 @@ impl GuestMemory {
     /// # Safety
     /// `obj` can be read for `size` bytes.
     pub unsafe fn write_object(&self, addr: u64, obj: *const u8, size: usize) -> Result<()> {
-        let slice = self.object(addr, size, true)?;
-        // SAFETY: the slice has `size` bytes, aligned as checked.
-        unsafe { volatile::copy_object(slice.addr(), obj, size) };
+        let host = self.object(addr, size, true)?;
+        // SAFETY: `size` bytes are there, aligned as checked.
+        unsafe { volatile::copy_object(host, obj, size) };
         Ok(())
     }
 
-    fn object(&self, addr: u64, size: usize, write: bool) -> Result<VolatileSlice> {
+    fn object(&self, addr: u64, size: usize, write: bool) -> Result<*mut u8> {
         let table = self.table();
-        let slice = table.rest_of_region(addr, size as u64)?.sub(0, size)?;
+        let rest = table.rest_of_region(addr, size as u64)?;
+        if size > rest.len {
+            return Err(Error::InvalidRange);
+        }
         if !is_aligned(addr, volatile::object_width(size) as u64) {
             return Err(Error::Misaligned);
         }
         if write && size > 0 && table.is_read_only(addr) {
             return Err(Error::ReadOnly);
         }
-        Ok(slice)
-    }
-
-    fn aligned_readable<W: Word>(&self, addr: u64) -> Result<*mut W> {
-        aligned(self.table(), addr)
-    }
-
-    fn aligned_writable<W: Word>(&self, addr: u64) -> Result<*mut W> {
-        let table = self.table();
-        let host = aligned(table, addr)?;
-        if table.is_read_only(addr) { Err(Error::ReadOnly) } else { Ok(host) }
+        Ok(rest.addr)
     }
 }
 
-/// The host address of a naturally aligned value within one region.
-fn aligned<W: Word>(table: &Table, addr: u64) -> Result<*mut W> {
-    let size = size_of::<W>() as u64;
-    let host = table.readable(addr, size)?;
-    if is_aligned(addr, size) { Ok(host.cast()) } else { Err(Error::Misaligned) }
+/// The bytes of a part of a span that the caller looked up in a memory which it holds.
+fn bytes(part: HostRange) -> VolatileSlice {
+    // SAFETY: a region's mapping holds them while the caller holds the memory.
+    unsafe { VolatileSlice::new(part.addr, part.len) }
 }
 
 fn copy_forward(to: &Span, from: &Span) {
     let mut done = 0;
     while done < to.len() {
-        let moved = from.slice_from(done).copy_to(to.slice_from(done));
+        let moved = bytes(from.part_from(done)).copy_to(bytes(to.part_from(done)));
         done += moved as u64;
     }
 }
@@ -245,7 +178,7 @@ fn copy_forward(to: &Span, from: &Span) {
 fn copy_backward(to: &Span, from: &Span) {
     let mut left = to.len();
     while left > 0 {
-        let (target, source) = (to.slice_up_to(left), from.slice_up_to(left));
+        let (target, source) = (bytes(to.part_up_to(left)), bytes(from.part_up_to(left)));
         let count = target.len().min(source.len());
         let tail = |slice: VolatileSlice| slice.sub(slice.len() - count, count);
         if let (Ok(target), Ok(source)) = (tail(target), tail(source)) {
@@ -258,6 +191,8 @@ fn copy_backward(to: &Span, from: &Span) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::lookup::Lookup;
+    use crate::access::value::Write;
     use crate::host::handle::Ref;
     use crate::host::system::page_size;
     use crate::memory::options::RegionOptions;
@@ -305,8 +240,8 @@ mod tests {
             assert_eq!(mem.write_object(4, bytes.as_ptr(), 8), Err(Error::Misaligned));
         }
         assert_eq!(mem.dma_fill(3 * page - 1, 1, 2), Err(Error::InvalidRange));
-        assert_eq!(mem.store_volatile(1, 1u16), Err(Error::Misaligned));
-        assert_eq!(mem.store(page - 1, 1u16), Err(Error::InvalidRange));
+        assert_eq!(mem.table().access(1, Write::<u16, true>(1)), Err(Error::Misaligned));
+        assert_eq!(mem.table().access(page - 1, Write::<u16, false>(1)), Err(Error::InvalidRange));
         assert!(contents(&mem) == before);
     }
 }

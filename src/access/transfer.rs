@@ -101,9 +101,9 @@ impl Call {
         let mut offset = completed;
         let end = span.len().min(completed + MAX_TRANSFER);
         while used < MAX_SLICES && offset < end {
-            let slice = span.slice_from(offset);
-            let len = (slice.len() as u64).min(end - offset);
-            slices[used] = libc::iovec { iov_base: slice.addr().cast(), iov_len: len as usize };
+            let part = span.part_from(offset);
+            let len = (part.len as u64).min(end - offset);
+            slices[used] = libc::iovec { iov_base: part.addr.cast(), iov_len: len as usize };
             used += 1;
             offset += len;
         }

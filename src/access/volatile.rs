@@ -14,7 +14,7 @@ mod tests;
 
 use crate::error::Error;
 pub use bulk::{copy_from_guest, copy_to_guest, copy_within_guest, fill, is_zero};
-use copy::Access;
+use copy::Plain;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// Guest bytes: where they are mapped and how many there are.
@@ -130,41 +130,21 @@ pub enum StoreOrder {
 }
 
 /// `u8`, `u16`, `u32` or `u64` in guest memory.
-pub trait Word: Access {
+pub trait Word: Plain {
     /// The low bytes of `word`.
     fn cut(word: u64) -> Self;
-
-    /// Loads a word in one access, which is not torn when `src` is aligned.
-    ///
-    /// # Safety
-    /// The bytes at `src` must be mapped and readable.
-    #[inline(always)]
-    unsafe fn load(src: *const Self) -> Self {
-        // SAFETY: as for this function.
-        unsafe { Self::get(src) }
-    }
-
-    /// Stores a word in one access, which is not torn when `dst` is aligned.
-    ///
-    /// # Safety
-    /// The bytes at `dst` must be mapped and writable.
-    #[inline(always)]
-    unsafe fn store(dst: *mut Self, value: Self) {
-        // SAFETY: as for this function.
-        unsafe { Self::put(dst, value) }
-    }
 
     /// Loads a word atomically.
     ///
     /// # Safety
     /// The bytes at `src` must be mapped and readable, `src` aligned.
-    unsafe fn load_ordered(src: *const Self, order: LoadOrder) -> Self;
+    unsafe fn load(src: *const Self, order: LoadOrder) -> Self;
 
     /// Stores a word atomically.
     ///
     /// # Safety
     /// The bytes at `dst` must be mapped and writable, `dst` aligned.
-    unsafe fn store_ordered(dst: *mut Self, value: Self, order: StoreOrder);
+    unsafe fn store(dst: *mut Self, value: Self, order: StoreOrder);
 
     /// Stores `desired` if the word is `expected`; gives what it was, as `Err` if it was something
     /// else.
@@ -189,7 +169,7 @@ macro_rules! word {
             }
 
             #[inline(always)]
-            unsafe fn load_ordered(src: *const Self, order: LoadOrder) -> Self {
+            unsafe fn load(src: *const Self, order: LoadOrder) -> Self {
                 let order = match order {
                     LoadOrder::Relaxed => Ordering::Relaxed,
                     LoadOrder::Acquire => Ordering::Acquire,
@@ -202,7 +182,7 @@ macro_rules! word {
             }
 
             #[inline(always)]
-            unsafe fn store_ordered(dst: *mut Self, value: Self, order: StoreOrder) {
+            unsafe fn store(dst: *mut Self, value: Self, order: StoreOrder) {
                 let order = match order {
                     StoreOrder::Relaxed => Ordering::Relaxed,
                     StoreOrder::Release => Ordering::Release,
@@ -263,7 +243,7 @@ unsafe fn copy_words<W: Word>(dst: *mut u8, src: *const u8, size: usize) {
     let mut copy = |count| {
         for _ in 0..count {
             // SAFETY: the word lies within `size` bytes of both.
-            unsafe { W::store(dst, W::load(src)) };
+            unsafe { W::write(dst, W::read(src)) };
             (dst, src) = (dst.wrapping_add(1), src.wrapping_add(1));
         }
     };

@@ -5,15 +5,13 @@
 //! are 8-byte aligned moves whole 8-byte words, each once; aligned words of 2 and 4 bytes are
 //! not torn either.
 
-use crate::access::volatile;
-use crate::access::volatile::object_width;
+use crate::access::lookup::Lookup;
 use crate::error::Result;
 use crate::ffi::memory::guestmem;
 use crate::ffi::status::GUESTMEM_OK;
-use crate::ffi::{
-    call_in_memory, host_to_read, host_to_write, memory, required, required_buffer, set,
-};
+use crate::ffi::{call_in_memory, memory, required, required_buffer, set};
 use crate::memory::guest::GuestMemory;
+use crate::memory::table::Table;
 use std::ffi::{c_int, c_void};
 
 /// Reads from one region, fewer bytes than asked for at its end. Region-level. Any thread.
@@ -37,15 +35,15 @@ pub unsafe extern "C" fn guestmem_read(
 ) -> c_int {
     // SAFETY: as for `reading`; `done` can be written where it is not NULL.
     unsafe {
-        match host_to_read(mem, addr, len as u64) {
-            Some(host) if !buf.is_null() && !done.is_null() => {
-                done.write(len);
-                volatile::copy_from_guest(buf.cast(), host, len)
+        if !done.is_null() {
+            done.write(len);
+            if let Some(ok) = at_once(mem, buf, |table| table.try_read(addr, buf.cast(), len)) {
+                return ok;
             }
-            _ => whole_way_counting(mem, addr, buf, len, done, |mem, addr, buf, len| {
-                mem.read(addr, buf, len)
-            }),
         }
+        whole_way_counting(mem, addr, buf, len, done, |mem, addr, buf, len| {
+            mem.read(addr, buf, len)
+        })
     }
 }
 
@@ -71,15 +69,15 @@ pub unsafe extern "C" fn guestmem_write(
 ) -> c_int {
     // SAFETY: as for `writing`; `done` can be written where it is not NULL.
     unsafe {
-        match host_to_write(mem, addr, len as u64) {
-            Some(host) if !buf.is_null() && !done.is_null() => {
-                done.write(len);
-                volatile::copy_to_guest(host, buf.cast(), len)
+        if !done.is_null() {
+            done.write(len);
+            if let Some(ok) = at_once(mem, buf, |table| table.try_write(addr, buf.cast(), len)) {
+                return ok;
             }
-            _ => whole_way_counting(mem, addr, buf.cast_mut(), len, done, |mem, addr, buf, len| {
-                mem.write(addr, buf, len)
-            }),
         }
+        whole_way_counting(mem, addr, buf.cast_mut(), len, done, |mem, addr, buf, len| {
+            mem.write(addr, buf, len)
+        })
     }
 }
 
@@ -244,11 +242,8 @@ pub unsafe extern "C" fn guestmem_read_obj_volatile(
 ) -> c_int {
     // SAFETY: as for `reading`.
     unsafe {
-        match host_to_read(mem, addr, size as u64) {
-            Some(host) if !obj.is_null() && addr % object_width(size) as u64 == 0 => {
-                volatile::copy_object(obj.cast(), host, size);
-                GUESTMEM_OK
-            }
+        match at_once(mem, obj, |table| table.try_read_object(addr, obj.cast(), size)) {
+            Some(()) => GUESTMEM_OK,
             _ => whole_way(mem, addr, obj, size, |mem, addr, obj, size| {
                 mem.read_object(addr, obj, size)
             }),
@@ -279,11 +274,8 @@ pub unsafe extern "C" fn guestmem_write_obj_volatile(
 ) -> c_int {
     // SAFETY: as for `writing`.
     unsafe {
-        match host_to_write(mem, addr, size as u64) {
-            Some(host) if !obj.is_null() && addr % object_width(size) as u64 == 0 => {
-                volatile::copy_object(host, obj.cast(), size);
-                GUESTMEM_OK
-            }
+        match at_once(mem, obj, |table| table.try_write_object(addr, obj.cast(), size)) {
+            Some(()) => GUESTMEM_OK,
             _ => whole_way(mem, addr, obj.cast_mut(), size, |mem, addr, obj, size| {
                 mem.write_object(addr, obj, size)
             }),
@@ -291,7 +283,7 @@ pub unsafe extern "C" fn guestmem_write_obj_volatile(
     }
 }
 
-/// Reads where the flat map knows that one region holds all bytes, or goes the whole way.
+/// Reads the short way, or the whole way.
 ///
 /// # Safety
 /// As the functions that use it.
@@ -303,16 +295,16 @@ unsafe fn reading(
     len: usize,
     access: impl FnOnce(&GuestMemory, u64, *mut u8, usize) -> Result<()>,
 ) -> c_int {
-    // SAFETY: `len` bytes are in the mapping, by the map, and in the caller's buffer.
+    // SAFETY: `len` bytes are in the caller's buffer.
     unsafe {
-        match host_to_read(mem, addr, len as u64) {
-            Some(host) if !buf.is_null() => volatile::copy_from_guest(buf.cast(), host, len),
+        match at_once(mem, buf, |table| table.try_read(addr, buf.cast(), len)) {
+            Some(ok) => ok,
             _ => whole_way(mem, addr, buf, len, access),
         }
     }
 }
 
-/// Writes where the flat map knows that one region holds all bytes, or goes the whole way.
+/// Writes the short way, or the whole way.
 ///
 /// # Safety
 /// As the functions that use it.
@@ -324,13 +316,28 @@ unsafe fn writing(
     len: usize,
     access: impl FnOnce(&GuestMemory, u64, *mut u8, usize) -> Result<()>,
 ) -> c_int {
-    // SAFETY: `len` bytes are in the mapping, by the map, and in the caller's buffer.
+    // SAFETY: `len` bytes are in the caller's buffer.
     unsafe {
-        match host_to_write(mem, addr, len as u64) {
-            Some(host) if !buf.is_null() => volatile::copy_to_guest(host, buf.cast(), len),
+        match at_once(mem, buf, |table| table.try_write(addr, buf.cast(), len)) {
+            Some(ok) => ok,
             _ => whole_way(mem, addr, buf.cast_mut(), len, access),
         }
     }
+}
+
+/// Takes the short way, on which nothing can fail or panic.
+///
+/// # Safety
+/// See `lend`.
+#[inline(always)]
+unsafe fn at_once<T>(
+    mem: *const guestmem,
+    buf: *const c_void,
+    access: impl FnOnce(&Table) -> Option<T>,
+) -> Option<T> {
+    // SAFETY: passed on.
+    let mem = unsafe { memory(mem).ok()? };
+    if buf.is_null() { None } else { access(mem.table()) }
 }
 
 // What the copies return is what a C function returns for them.

@@ -1,245 +1,156 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! What the functions of `value.rs` do, for any width. A good access takes the first way, on which
-//! nothing can fail or panic; everything else is sorted out by `call_in_memory`.
+//! What the functions of `value.rs` and `view_value.rs` do, for any width and any access: they check
+//! pointers. A missing access is one with an order that it cannot have.
 
-use crate::access::volatile::{LoadOrder, StoreOrder, Word};
-use crate::error::{Error, Result};
+use crate::access::lookup::{Access, Lookup};
+use crate::access::value::CompareExchange;
+use crate::access::volatile::Word;
+use crate::error::Error;
 use crate::ffi::memory::guestmem;
+use crate::ffi::slice::guestmem_slice;
 use crate::ffi::status::GUESTMEM_OK;
-use crate::ffi::value::{
-    GUESTMEM_ACQ_REL, GUESTMEM_ACQUIRE, GUESTMEM_RELAXED, GUESTMEM_RELEASE, GUESTMEM_SEQ_CST,
-};
-use crate::ffi::{call_in_memory, host_to_read, host_to_write, memory, required, set};
-use crate::memory::guest::GuestMemory;
+use crate::ffi::view::{guestmem_view, table_of, whole_way};
+use crate::ffi::{call_in_memory, memory, required, set};
 use std::ffi::c_int;
 use std::sync::atomic::Ordering;
 
+const BAD_ORDER: Error = Error::InvalidArgument("the access cannot have that memory order");
+
+/// Makes an access that gives a value. A good one takes the short way, on which nothing can fail or
+/// panic.
+///
+/// # Safety
+/// `out` is NULL or can be written; for `mem` see `lend`.
 #[inline(always)]
-pub(super) unsafe fn read<W: Word + Default>(
+pub(super) unsafe fn get<W: Word + Default, A: Access<W, Output = W>>(
     mem: *const guestmem,
     addr: u64,
     out: *mut W,
+    access: impl Fn() -> Option<A>,
 ) -> c_int {
-    // SAFETY: the map tells that the bytes are there; `out` can be written unless NULL.
+    // SAFETY: by contract.
     unsafe {
-        if let Some(host) = word_to_read::<W>(mem, addr) {
-            if !out.is_null() {
-                out.write(W::load(host));
+        if !out.is_null() {
+            let at_once = || memory(mem).ok()?.table().try_access(addr, &access);
+            if let Some(value) = at_once() {
+                out.write(value);
                 return GUESTMEM_OK;
             }
         }
-        output(mem, addr, out, move |mem| mem.load(addr))
-    }
-}
-
-#[inline(always)]
-pub(super) unsafe fn write<W: Word>(mem: *const guestmem, addr: u64, value: W) -> c_int {
-    // SAFETY: the map tells that the bytes are there.
-    unsafe {
-        if let Some(host) = word_to_write::<W>(mem, addr) {
-            W::store(host, value);
-            return GUESTMEM_OK;
-        }
-    }
-    // SAFETY: the caller keeps to the manual for its handle.
-    call_in_memory(about::<W>(addr), move || unsafe { memory(mem)? }.store(addr, value))
-}
-
-#[inline(always)]
-pub(super) unsafe fn read_volatile<W: Word + Default>(
-    mem: *const guestmem,
-    addr: u64,
-    out: *mut W,
-) -> c_int {
-    // SAFETY: as in `read`.
-    unsafe {
-        if let Some(host) = word_to_read::<W>(mem, addr) {
-            if host.is_aligned() && !out.is_null() {
-                out.write(W::load(host));
-                return GUESTMEM_OK;
-            }
-        }
-        output(mem, addr, out, move |mem| mem.load_volatile(addr))
-    }
-}
-
-#[inline(always)]
-pub(super) unsafe fn write_volatile<W: Word>(mem: *const guestmem, addr: u64, value: W) -> c_int {
-    // SAFETY: as in `write`.
-    unsafe {
-        if let Some(host) = word_to_write::<W>(mem, addr) {
-            if host.is_aligned() {
-                W::store(host, value);
-                return GUESTMEM_OK;
-            }
-        }
-    }
-    // SAFETY: the caller keeps to the manual for its handle.
-    call_in_memory(about::<W>(addr), move || unsafe { memory(mem)? }.store_volatile(addr, value))
-}
-
-#[inline(always)]
-pub(super) unsafe fn load<W: Word + Default>(
-    mem: *const guestmem,
-    addr: u64,
-    order: u32,
-    out: *mut W,
-) -> c_int {
-    // SAFETY: as in `read`.
-    unsafe {
-        if let Some(host) = word_to_read::<W>(mem, addr) {
-            if host.is_aligned() && !out.is_null() {
-                if let Some(order) = load_order(order) {
-                    out.write(W::load_ordered(host, order));
-                    return GUESTMEM_OK;
-                }
-            }
-        }
-        output(mem, addr, out, move |mem| {
-            mem.load_ordered(addr, load_order(order).ok_or(BAD_ORDER)?)
+        set(out, W::default());
+        call_in_memory(about::<W>(addr), move || {
+            let mem = memory(mem)?;
+            required(out)?;
+            out.write(mem.table().access(addr, access().ok_or(BAD_ORDER)?)?);
+            Ok(())
         })
     }
 }
 
+/// Makes an access that gives nothing, as [`get`].
+///
+/// # Safety
+/// For `mem` see `lend`.
 #[inline(always)]
-pub(super) unsafe fn store<W: Word>(
+pub(super) unsafe fn put<W: Word, A: Access<W, Output = ()>>(
     mem: *const guestmem,
     addr: u64,
-    value: W,
-    order: u32,
+    access: impl Fn() -> Option<A>,
 ) -> c_int {
-    // SAFETY: as in `write`.
+    // SAFETY: by contract.
     unsafe {
-        if let Some(host) = word_to_write::<W>(mem, addr) {
-            if host.is_aligned() {
-                if let Some(order) = store_order(order) {
-                    W::store_ordered(host, value, order);
-                    return GUESTMEM_OK;
-                }
-            }
+        let at_once = || memory(mem).ok()?.table().try_access(addr, &access);
+        match at_once() {
+            Some(()) => GUESTMEM_OK,
+            None => call_in_memory(about::<W>(addr), move || {
+                memory(mem)?.table().access(addr, access().ok_or(BAD_ORDER)?)
+            }),
         }
     }
-    call_in_memory(about::<W>(addr), move || {
-        // SAFETY: the caller keeps to the manual for its handle.
-        let mem = unsafe { memory(mem)? };
-        mem.store_ordered(addr, value, store_order(order).ok_or(BAD_ORDER)?)
-    })
 }
 
+/// Compares and exchanges, as [`get`].
+///
+/// # Safety
+/// `expected` and `exchanged` are NULL or can be read and written; for `mem` see `lend`.
 #[inline(always)]
 pub(super) unsafe fn compare_exchange<W: Word>(
     mem: *const guestmem,
     addr: u64,
     expected: *mut W,
     desired: W,
-    order: u32,
+    order: impl Fn() -> Option<Ordering>,
     exchanged: *mut bool,
 ) -> c_int {
-    // SAFETY: as in `write`; `expected` can be read and written unless NULL.
+    // SAFETY: by contract; `expected` is looked at only where it is not NULL.
     unsafe {
-        if let Some(host) = word_to_write::<W>(mem, addr) {
-            if host.is_aligned() && !expected.is_null() {
-                if let Some(order) = any_order(order) {
-                    let outcome = W::compare_exchange(host, expected.read(), desired, order);
-                    tell_outcome(outcome, expected, exchanged);
-                    return GUESTMEM_OK;
-                }
+        let access =
+            move || Some(CompareExchange { expected: expected.read(), desired, order: order()? });
+        let tell = move |outcome: Result<W, W>| {
+            set(exchanged, outcome.is_ok());
+            if let Err(actual) = outcome {
+                expected.write(actual);
+            }
+        };
+        if !expected.is_null() {
+            let at_once = || memory(mem).ok()?.table().try_access(addr, &access);
+            if let Some(outcome) = at_once() {
+                tell(outcome);
+                return GUESTMEM_OK;
             }
         }
         set(exchanged, false);
         call_in_memory(about::<W>(addr), move || {
             let mem = memory(mem)?;
             required(expected)?;
-            let order = any_order(order).ok_or(BAD_ORDER)?;
-            let outcome = mem.compare_exchange(addr, expected.read(), desired, order)?;
-            tell_outcome(outcome, expected, exchanged);
+            tell(mem.table().access(addr, access().ok_or(BAD_ORDER)?)?);
             Ok(())
         })
     }
-}
-
-/// # Safety
-/// `expected` can be written, `exchanged` too unless NULL.
-#[inline(always)]
-unsafe fn tell_outcome<W>(
-    outcome: std::result::Result<W, W>,
-    expected: *mut W,
-    exchanged: *mut bool,
-) {
-    // SAFETY: by contract.
-    unsafe {
-        set(exchanged, outcome.is_ok());
-        if let Err(actual) = outcome {
-            expected.write(actual);
-        }
-    }
-}
-
-/// The whole way of an access that gives a value.
-unsafe fn output<W: Word + Default>(
-    mem: *const guestmem,
-    addr: u64,
-    out: *mut W,
-    access: impl FnOnce(&GuestMemory) -> Result<W>,
-) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe {
-        set(out, W::default());
-        call_in_memory(about::<W>(addr), move || {
-            let mem = memory(mem)?;
-            required(out)?;
-            out.write(access(mem)?);
-            Ok(())
-        })
-    }
-}
-
-#[inline(always)]
-unsafe fn word_to_read<W: Word>(mem: *const guestmem, addr: u64) -> Option<*mut W> {
-    // SAFETY: the caller keeps to the manual for its handle.
-    unsafe { host_to_read(mem, addr, size_of::<W>() as u64) }.map(|host| host.cast())
-}
-
-#[inline(always)]
-unsafe fn word_to_write<W: Word>(mem: *const guestmem, addr: u64) -> Option<*mut W> {
-    // SAFETY: the caller keeps to the manual for its handle.
-    unsafe { host_to_write(mem, addr, size_of::<W>() as u64) }.map(|host| host.cast())
 }
 
 fn about<W>(addr: u64) -> Option<(u64, u64)> {
     Some((addr, size_of::<W>() as u64))
 }
 
-const BAD_ORDER: Error = Error::InvalidArgument("the access cannot have that memory order");
-
+/// Makes an access by a view; `None` where there is none.
+///
+/// # Safety
+/// `view` is a view of a memory that lives, or zeroed or NULL.
 #[inline(always)]
-pub(super) fn load_order(order: u32) -> Option<LoadOrder> {
-    match order {
-        GUESTMEM_RELAXED => Some(LoadOrder::Relaxed),
-        GUESTMEM_ACQUIRE => Some(LoadOrder::Acquire),
-        GUESTMEM_SEQ_CST => Some(LoadOrder::SeqCst),
-        _ => None,
-    }
+pub(super) unsafe fn by_view<W: Word, A: Access<W>>(
+    view: *const guestmem_view,
+    addr: u64,
+    access: impl Fn() -> Option<A>,
+) -> Option<A::Output> {
+    // SAFETY: by contract.
+    let table = unsafe { table_of(view)? };
+    table
+        .try_access(addr, &access)
+        .or_else(|| whole_way(|| table.access(addr, access().ok_or(BAD_ORDER)?)))
 }
 
+/// Makes an access to a slice; `None` where there is none.
+///
+/// # Safety
+/// `s` is live, and can be written for an access that writes.
 #[inline(always)]
-pub(super) fn store_order(order: u32) -> Option<StoreOrder> {
-    match order {
-        GUESTMEM_RELAXED => Some(StoreOrder::Relaxed),
-        GUESTMEM_RELEASE => Some(StoreOrder::Release),
-        GUESTMEM_SEQ_CST => Some(StoreOrder::SeqCst),
-        _ => None,
-    }
+pub(super) unsafe fn in_slice<W: Word, A: Access<W>>(
+    s: guestmem_slice,
+    offset: usize,
+    access: impl Fn() -> Option<A>,
+) -> Option<A::Output> {
+    // SAFETY: by contract.
+    unsafe { s.present()? }.try_access(offset as u64, access)
 }
 
-#[inline(always)]
-fn any_order(order: u32) -> Option<Ordering> {
-    match order {
-        GUESTMEM_RELAXED => Some(Ordering::Relaxed),
-        GUESTMEM_ACQUIRE => Some(Ordering::Acquire),
-        GUESTMEM_RELEASE => Some(Ordering::Release),
-        GUESTMEM_ACQ_REL => Some(Ordering::AcqRel),
-        GUESTMEM_SEQ_CST => Some(Ordering::SeqCst),
-        _ => None,
-    }
+/// Gives the value where there is one, and 0 where there is none.
+///
+/// # Safety
+/// `out` is NULL or can be written.
+pub(super) unsafe fn give<W: Default>(out: *mut W, value: Option<W>) -> bool {
+    let found = value.is_some() && !out.is_null();
+    // SAFETY: by contract.
+    unsafe { set(out, value.unwrap_or_default()) };
+    found
 }

@@ -2,13 +2,12 @@
 //! How slices are made of the entries of a chain: of a single one, of a short chain in which each
 //! lies in one region, and, where something is different or wrong, of any.
 
-use crate::access::volatile::VolatileSlice;
 use crate::error::{About, Error, Result};
 use crate::ffi::memory::{guestmem, guestmem_range};
 use crate::ffi::slice_struct::guestmem_slice;
 use crate::ffi::status::GUESTMEM_OK;
 use crate::ffi::{call_about, memory, required, required_buffer, set};
-use crate::memory::table::{FlatMap, Table};
+use crate::memory::table::{FlatMap, HostRange, Table};
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 
@@ -160,11 +159,11 @@ pub(super) unsafe fn any_chain(
             }
             let mut given = 0;
             for index in 0..n {
-                each_slice(table, entries.add(index).read_unaligned(), |slice| {
+                each_part(table, entries.add(index).read_unaligned(), |part| {
                     if given == needed {
                         return Err(Error::InvalidArgument("the ranges changed during the call"));
                     }
-                    out.add(given).write(guestmem_slice::of(slice));
+                    out.add(given).write(guestmem_slice::of(part));
                     given += 1;
                     Ok(())
                 })?;
@@ -191,7 +190,7 @@ unsafe fn count_slices(
     for index in 0..n {
         // SAFETY: within the caller's array.
         let entry = unsafe { entries.add(index).read_unaligned() };
-        let counted = each_slice(table, entry, |_| {
+        let counted = each_part(table, entry, |_| {
             count += 1;
             Ok(())
         });
@@ -214,22 +213,21 @@ fn place(error: Error) -> u8 {
     }
 }
 
-/// Gives all slices of an entry to `found`.
+/// Gives where the parts of an entry are mapped to `found`.
 #[inline(always)]
-fn each_slice(
+fn each_part(
     table: &Table,
     entry: impl Entry,
-    mut found: impl FnMut(VolatileSlice) -> Result<()>,
+    mut found: impl FnMut(HostRange) -> Result<()>,
 ) -> Result<()> {
     let (addr, len) = entry.range();
     let writes = entry.writes()?;
-    if let Some(host) = table.flat().host(addr, len, writes) {
-        // SAFETY: one region's mapping holds these bytes.
-        return found(unsafe { VolatileSlice::new(host, len as usize) });
+    if let Some(addr) = table.flat().host(addr, len, writes) {
+        return found(HostRange { addr, len: len as usize });
     }
     if len == 0 {
         table.find(addr)?;
         return Err(Error::InvalidSize);
     }
-    table.span(addr, len, writes)?.slices().try_for_each(found)
+    table.span(addr, len, writes)?.parts().try_for_each(found)
 }

@@ -199,10 +199,11 @@ pub mod status;
 pub mod transfer;
 pub mod translate;
 pub mod translate_slices;
+#[rustfmt::skip]
 pub mod value;
 pub mod version;
 pub mod view;
-mod view_any_width;
+#[rustfmt::skip]
 pub mod view_value;
 
 use crate::error;
@@ -316,37 +317,6 @@ fn print_no_panics() {
 unsafe fn memory<'a>(mem: *const guestmem) -> Result<&'a GuestMemory> {
     // SAFETY: passed on.
     unsafe { lend(mem.cast()) }.ok_or(Error::BadHandle)
-}
-
-/// The host address of `len` bytes, where the flat map knows that one region of a live memory holds
-/// them and that they may be written, if that `writes`. `None` also for no bytes.
-///
-/// # Safety
-/// See [`lend`].
-#[inline(always)]
-unsafe fn host_of(mem: *const guestmem, addr: u64, len: u64, writes: bool) -> Option<*mut u8> {
-    // SAFETY: passed on.
-    unsafe { memory(mem) }.ok()?.table().flat().host(addr, len, writes)
-}
-
-/// As [`host_of`], to read.
-///
-/// # Safety
-/// See [`lend`].
-#[inline(always)]
-unsafe fn host_to_read(mem: *const guestmem, addr: u64, len: u64) -> Option<*mut u8> {
-    // SAFETY: passed on.
-    unsafe { host_of(mem, addr, len, false) }
-}
-
-/// As [`host_of`], to write.
-///
-/// # Safety
-/// See [`lend`].
-#[inline(always)]
-unsafe fn host_to_write(mem: *const guestmem, addr: u64, len: u64) -> Option<*mut u8> {
-    // SAFETY: passed on.
-    unsafe { host_of(mem, addr, len, true) }
 }
 
 /// A further reference to the object behind a handle.

@@ -6,16 +6,15 @@
 //! Slices from guestmem_get_slice_writable(), guestmem_get_slices_writable() and, for
 //! GUESTMEM_ACCESS_WRITE, guestmem_translate_for() are never read-only.
 
-use crate::access::volatile;
+use crate::access::lookup::Lookup;
 use crate::access::volatile::VolatileSlice;
 use crate::error::Result;
 pub use crate::ffi::slice_struct::guestmem_slice;
 use crate::ffi::{call_in_memory, required, required_buffer, set};
 use std::ffi::{c_int, c_void};
-use std::ptr::null_mut;
 
 impl guestmem_slice {
-    /// As [`Self::bytes`]; an empty slice may have any address.
+    /// As [`Self::bytes`]; only an empty slice may lack an address.
     ///
     /// # Safety
     /// The slice is live.
@@ -23,13 +22,6 @@ impl guestmem_slice {
         required_buffer(self.addr, self.len)?;
         // SAFETY: live by contract.
         Ok(unsafe { self.bytes() })
-    }
-
-    /// The host address of `len` bytes from `offset` on, where the slice has them.
-    #[inline(always)]
-    fn at(self, offset: usize, len: usize) -> Option<*mut u8> {
-        let inside = !self.addr.is_null() && self.len.checked_sub(offset)? >= len;
-        inside.then(|| self.addr.cast::<u8>().wrapping_add(offset))
     }
 }
 
@@ -71,10 +63,11 @@ pub unsafe extern "C" fn guestmem_slice_sub(
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its pointers.
     unsafe {
-        set(out, guestmem_slice { addr: null_mut(), len: 0 });
+        set(out, guestmem_slice::NONE);
         call_in_memory(None, move || {
             required(out)?;
-            out.write(guestmem_slice::of(s.checked()?.sub(offset, len)?));
+            let part = s.checked()?.sub(offset, len)?;
+            out.write(guestmem_slice { addr: part.addr().cast(), len: part.len() });
             Ok(())
         })
     }
@@ -95,11 +88,12 @@ pub unsafe extern "C" fn guestmem_slice_read(
     buf: *mut c_void,
     len: usize,
 ) -> c_int {
-    // SAFETY: `len` bytes are in the live slice and in the caller's buffer.
+    // SAFETY: the caller keeps to the manual for its slice and its buffer.
     unsafe {
         if !buf.is_null() {
-            if let Some(host) = s.at(offset, len) {
-                return volatile::copy_from_guest(buf.cast(), host, len);
+            let at_once = || s.present()?.try_read(offset as u64, buf.cast(), len);
+            if let Some(ok) = at_once() {
+                return ok;
             }
         }
         whole_way(s, offset, buf, len, |slice, offset, buf, len| slice.read(offset, buf, len))
@@ -121,11 +115,12 @@ pub unsafe extern "C" fn guestmem_slice_write(
     buf: *const c_void,
     len: usize,
 ) -> c_int {
-    // SAFETY: `len` bytes are in the live slice and in the caller's buffer.
+    // SAFETY: the caller keeps to the manual for its slice and its buffer.
     unsafe {
         if !buf.is_null() {
-            if let Some(host) = s.at(offset, len) {
-                return volatile::copy_to_guest(host, buf.cast(), len);
+            let at_once = || s.present()?.try_write(offset as u64, buf.cast(), len);
+            if let Some(ok) = at_once() {
+                return ok;
             }
         }
         whole_way(s, offset, buf.cast_mut(), len, |slice, offset, buf, len| {

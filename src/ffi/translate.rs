@@ -8,9 +8,10 @@
 //! read-only regions, where a write raises SIGSEGV. Use guestmem_get_host_address_range_writable(),
 //! or its counterparts for slices, for memory that will be written.
 
+use crate::access::lookup::Lookup;
 use crate::ffi::memory::guestmem;
 use crate::ffi::status::GUESTMEM_OK;
-use crate::ffi::{call, call_in_memory, host_of, memory, required, set};
+use crate::ffi::{call, call_in_memory, memory, required, set};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
@@ -83,11 +84,13 @@ pub(super) unsafe fn in_one_region<T>(
 ) -> c_int {
     // SAFETY: by contract.
     unsafe {
-        if let Some(host) = host_of(mem, addr, size, writes) {
-            if !out.is_null() {
+        let known = || memory(mem).ok()?.table().known(addr, size, writes);
+        match known() {
+            Some(host) if !out.is_null() => {
                 out.write(made(host));
                 return GUESTMEM_OK;
             }
+            _ => {}
         }
         set(out, nothing);
         call_in_memory(Some((addr, size)), move || {

@@ -27,7 +27,6 @@ use crate::ffi::slice_struct::guestmem_slice;
 use crate::ffi::status::GUESTMEM_OK;
 use crate::ffi::translate::in_one_region;
 use std::ffi::c_int;
-use std::ptr::null_mut;
 
 /// The memory will only be read.
 pub const GUESTMEM_ACCESS_READ: u32 = 1;
@@ -111,10 +110,9 @@ unsafe fn slice_of(
     writes: bool,
     out: *mut guestmem_slice,
 ) -> c_int {
-    let nothing = guestmem_slice { addr: null_mut(), len: 0 };
     let made = move |host: *mut u8| guestmem_slice { addr: host.cast(), len: size };
     // SAFETY: passed on.
-    unsafe { in_one_region(mem, addr, size as u64, writes, out, nothing, made) }
+    unsafe { in_one_region(mem, addr, size as u64, writes, out, guestmem_slice::NONE, made) }
 }
 
 /// Translates a range to slices for reading. DMA-level: the range may continue through adjacent

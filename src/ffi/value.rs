@@ -3,13 +3,19 @@
 //!
 //! Values of 8, 16, 32 and 64 bits in host byte order, each moved by one access. Region-level: a
 //! value that straddles two regions is an error.
-// Written out for each width, because the header generator does not look into macros.
+// Written out for each width, because the header generator does not look into macros, and as short
+// as can be: rustfmt leaves this file alone. What each family does stands at its first function.
 
-use crate::ffi::any_width::{
-    compare_exchange, load, read, read_volatile, store, write, write_volatile,
-};
+// SAFETY, for every function here: the pointers go on as they came, and the caller keeps to the
+// manual for them.
+#![allow(unsafe_op_in_unsafe_fn)]
+
+use crate::access::value::{Load, Read, Store, Write};
+use crate::access::volatile::{LoadOrder, StoreOrder};
+use crate::ffi::any_width::{compare_exchange, get, put};
 use crate::ffi::memory::guestmem;
 use std::ffi::c_int;
+use std::sync::atomic::Ordering;
 
 /// As memory_order_relaxed: no ordering, not torn.
 pub const GUESTMEM_RELAXED: u32 = 0;
@@ -34,41 +40,25 @@ pub const GUESTMEM_SEQ_CST: u32 = 5;
 /// @retval GUESTMEM_E_INVALID_RANGE     the value does not end in the region it starts in.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_read_u8(mem: *const guestmem, addr: u64, out: *mut u8) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { read(mem, addr, out) }
+    get(mem, addr, out, || READ)
 }
 
 /// @copydoc guestmem_read_u8
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_read_u16(
-    mem: *const guestmem,
-    addr: u64,
-    out: *mut u16,
-) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { read(mem, addr, out) }
+pub unsafe extern "C" fn guestmem_read_u16(mem: *const guestmem, addr: u64, out: *mut u16) -> c_int {
+    get(mem, addr, out, || READ)
 }
 
 /// @copydoc guestmem_read_u8
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_read_u32(
-    mem: *const guestmem,
-    addr: u64,
-    out: *mut u32,
-) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { read(mem, addr, out) }
+pub unsafe extern "C" fn guestmem_read_u32(mem: *const guestmem, addr: u64, out: *mut u32) -> c_int {
+    get(mem, addr, out, || READ)
 }
 
 /// @copydoc guestmem_read_u8
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_read_u64(
-    mem: *const guestmem,
-    addr: u64,
-    out: *mut u64,
-) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { read(mem, addr, out) }
+pub unsafe extern "C" fn guestmem_read_u64(mem: *const guestmem, addr: u64, out: *mut u64) -> c_int {
+    get(mem, addr, out, || READ)
 }
 
 /// Writes a value at any alignment. Any thread.
@@ -83,29 +73,25 @@ pub unsafe extern "C" fn guestmem_read_u64(
 /// @retval GUESTMEM_E_READ_ONLY        the region is read-only.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_write_u8(mem: *const guestmem, addr: u64, value: u8) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { write(mem, addr, value) }
+    put(mem, addr, move || write(value))
 }
 
 /// @copydoc guestmem_write_u8
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_write_u16(mem: *const guestmem, addr: u64, value: u16) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { write(mem, addr, value) }
+    put(mem, addr, move || write(value))
 }
 
 /// @copydoc guestmem_write_u8
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_write_u32(mem: *const guestmem, addr: u64, value: u32) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { write(mem, addr, value) }
+    put(mem, addr, move || write(value))
 }
 
 /// @copydoc guestmem_write_u8
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_write_u64(mem: *const guestmem, addr: u64, value: u64) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { write(mem, addr, value) }
+    put(mem, addr, move || write(value))
 }
 
 /// Reads a naturally aligned value by one access that is not torn. Any thread.
@@ -119,47 +105,29 @@ pub unsafe extern "C" fn guestmem_write_u64(mem: *const guestmem, addr: u64, val
 /// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
 /// @retval GUESTMEM_E_INVALID_RANGE     the value does not end in the region it starts in.
 /// @retval GUESTMEM_E_MISALIGNED        addr is not a multiple of the value's size.
+// Alone not inlined, or it would become one function with guestmem_read_u8(), which does the same.
+#[inline(never)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_read_volatile_u8(
-    mem: *const guestmem,
-    addr: u64,
-    out: *mut u8,
-) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { read_volatile(mem, addr, out) }
+pub unsafe extern "C" fn guestmem_read_volatile_u8(mem: *const guestmem, addr: u64, out: *mut u8) -> c_int {
+    get(mem, addr, out, || READ_ALIGNED)
 }
 
 /// @copydoc guestmem_read_volatile_u8
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_read_volatile_u16(
-    mem: *const guestmem,
-    addr: u64,
-    out: *mut u16,
-) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { read_volatile(mem, addr, out) }
+pub unsafe extern "C" fn guestmem_read_volatile_u16(mem: *const guestmem, addr: u64, out: *mut u16) -> c_int {
+    get(mem, addr, out, || READ_ALIGNED)
 }
 
 /// @copydoc guestmem_read_volatile_u8
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_read_volatile_u32(
-    mem: *const guestmem,
-    addr: u64,
-    out: *mut u32,
-) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { read_volatile(mem, addr, out) }
+pub unsafe extern "C" fn guestmem_read_volatile_u32(mem: *const guestmem, addr: u64, out: *mut u32) -> c_int {
+    get(mem, addr, out, || READ_ALIGNED)
 }
 
 /// @copydoc guestmem_read_volatile_u8
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_read_volatile_u64(
-    mem: *const guestmem,
-    addr: u64,
-    out: *mut u64,
-) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { read_volatile(mem, addr, out) }
+pub unsafe extern "C" fn guestmem_read_volatile_u64(mem: *const guestmem, addr: u64, out: *mut u64) -> c_int {
+    get(mem, addr, out, || READ_ALIGNED)
 }
 
 /// Writes a naturally aligned value by one access that is not torn. Any thread.
@@ -173,47 +141,29 @@ pub unsafe extern "C" fn guestmem_read_volatile_u64(
 /// @retval GUESTMEM_E_INVALID_RANGE    the value does not end in the region it starts in.
 /// @retval GUESTMEM_E_MISALIGNED       addr is not a multiple of the value's size.
 /// @retval GUESTMEM_E_READ_ONLY        the region is read-only.
+// Alone not inlined, or it would become one function with guestmem_write_u8(), which does the same.
+#[inline(never)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_write_volatile_u8(
-    mem: *const guestmem,
-    addr: u64,
-    value: u8,
-) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { write_volatile(mem, addr, value) }
+pub unsafe extern "C" fn guestmem_write_volatile_u8(mem: *const guestmem, addr: u64, value: u8) -> c_int {
+    put(mem, addr, move || write_aligned(value))
 }
 
 /// @copydoc guestmem_write_volatile_u8
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_write_volatile_u16(
-    mem: *const guestmem,
-    addr: u64,
-    value: u16,
-) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { write_volatile(mem, addr, value) }
+pub unsafe extern "C" fn guestmem_write_volatile_u16(mem: *const guestmem, addr: u64, value: u16) -> c_int {
+    put(mem, addr, move || write_aligned(value))
 }
 
 /// @copydoc guestmem_write_volatile_u8
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_write_volatile_u32(
-    mem: *const guestmem,
-    addr: u64,
-    value: u32,
-) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { write_volatile(mem, addr, value) }
+pub unsafe extern "C" fn guestmem_write_volatile_u32(mem: *const guestmem, addr: u64, value: u32) -> c_int {
+    put(mem, addr, move || write_aligned(value))
 }
 
 /// @copydoc guestmem_write_volatile_u8
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_write_volatile_u64(
-    mem: *const guestmem,
-    addr: u64,
-    value: u64,
-) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { write_volatile(mem, addr, value) }
+pub unsafe extern "C" fn guestmem_write_volatile_u64(mem: *const guestmem, addr: u64, value: u64) -> c_int {
+    put(mem, addr, move || write_aligned(value))
 }
 
 /// Reads a naturally aligned value atomically: a ring index that the guest publishes. Any thread.
@@ -229,50 +179,26 @@ pub unsafe extern "C" fn guestmem_write_volatile_u64(
 /// @retval GUESTMEM_E_INVALID_RANGE     the value does not end in the region it starts in.
 /// @retval GUESTMEM_E_MISALIGNED        addr is not a multiple of the value's size.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_load_u8(
-    mem: *const guestmem,
-    addr: u64,
-    order: u32,
-    out: *mut u8,
-) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { load(mem, addr, order, out) }
+pub unsafe extern "C" fn guestmem_load_u8(mem: *const guestmem, addr: u64, order: u32, out: *mut u8) -> c_int {
+    get(mem, addr, out, move || load(order))
 }
 
 /// @copydoc guestmem_load_u8
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_load_u16(
-    mem: *const guestmem,
-    addr: u64,
-    order: u32,
-    out: *mut u16,
-) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { load(mem, addr, order, out) }
+pub unsafe extern "C" fn guestmem_load_u16(mem: *const guestmem, addr: u64, order: u32, out: *mut u16) -> c_int {
+    get(mem, addr, out, move || load(order))
 }
 
 /// @copydoc guestmem_load_u8
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_load_u32(
-    mem: *const guestmem,
-    addr: u64,
-    order: u32,
-    out: *mut u32,
-) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { load(mem, addr, order, out) }
+pub unsafe extern "C" fn guestmem_load_u32(mem: *const guestmem, addr: u64, order: u32, out: *mut u32) -> c_int {
+    get(mem, addr, out, move || load(order))
 }
 
 /// @copydoc guestmem_load_u8
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_load_u64(
-    mem: *const guestmem,
-    addr: u64,
-    order: u32,
-    out: *mut u64,
-) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { load(mem, addr, order, out) }
+pub unsafe extern "C" fn guestmem_load_u64(mem: *const guestmem, addr: u64, order: u32, out: *mut u64) -> c_int {
+    get(mem, addr, out, move || load(order))
 }
 
 /// Writes a naturally aligned value atomically: a ring index that the guest waits for. Any thread.
@@ -289,50 +215,26 @@ pub unsafe extern "C" fn guestmem_load_u64(
 /// @retval GUESTMEM_E_MISALIGNED        addr is not a multiple of the value's size.
 /// @retval GUESTMEM_E_READ_ONLY         the region is read-only.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_store_u8(
-    mem: *const guestmem,
-    addr: u64,
-    value: u8,
-    order: u32,
-) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { store(mem, addr, value, order) }
+pub unsafe extern "C" fn guestmem_store_u8(mem: *const guestmem, addr: u64, value: u8, order: u32) -> c_int {
+    put(mem, addr, move || store(value, order))
 }
 
 /// @copydoc guestmem_store_u8
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_store_u16(
-    mem: *const guestmem,
-    addr: u64,
-    value: u16,
-    order: u32,
-) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { store(mem, addr, value, order) }
+pub unsafe extern "C" fn guestmem_store_u16(mem: *const guestmem, addr: u64, value: u16, order: u32) -> c_int {
+    put(mem, addr, move || store(value, order))
 }
 
 /// @copydoc guestmem_store_u8
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_store_u32(
-    mem: *const guestmem,
-    addr: u64,
-    value: u32,
-    order: u32,
-) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { store(mem, addr, value, order) }
+pub unsafe extern "C" fn guestmem_store_u32(mem: *const guestmem, addr: u64, value: u32, order: u32) -> c_int {
+    put(mem, addr, move || store(value, order))
 }
 
 /// @copydoc guestmem_store_u8
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn guestmem_store_u64(
-    mem: *const guestmem,
-    addr: u64,
-    value: u64,
-    order: u32,
-) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { store(mem, addr, value, order) }
+pub unsafe extern "C" fn guestmem_store_u64(mem: *const guestmem, addr: u64, value: u64, order: u32) -> c_int {
+    put(mem, addr, move || store(value, order))
 }
 
 /// Replaces a naturally aligned value atomically, if it is what is expected. Any thread.
@@ -354,55 +256,85 @@ pub unsafe extern "C" fn guestmem_store_u64(
 /// @retval GUESTMEM_E_READ_ONLY         the region is read-only.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_compare_exchange_u8(
-    mem: *const guestmem,
-    addr: u64,
-    expected: *mut u8,
-    desired: u8,
-    order: u32,
-    exchanged: *mut bool,
+    mem: *const guestmem, addr: u64,
+    expected: *mut u8, desired: u8, order: u32, exchanged: *mut bool,
 ) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { compare_exchange(mem, addr, expected, desired, order, exchanged) }
+    compare_exchange(mem, addr, expected, desired, move || any(order), exchanged)
 }
 
 /// @copydoc guestmem_compare_exchange_u8
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_compare_exchange_u16(
-    mem: *const guestmem,
-    addr: u64,
-    expected: *mut u16,
-    desired: u16,
-    order: u32,
-    exchanged: *mut bool,
+    mem: *const guestmem, addr: u64,
+    expected: *mut u16, desired: u16, order: u32, exchanged: *mut bool,
 ) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { compare_exchange(mem, addr, expected, desired, order, exchanged) }
+    compare_exchange(mem, addr, expected, desired, move || any(order), exchanged)
 }
 
 /// @copydoc guestmem_compare_exchange_u8
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_compare_exchange_u32(
-    mem: *const guestmem,
-    addr: u64,
-    expected: *mut u32,
-    desired: u32,
-    order: u32,
-    exchanged: *mut bool,
+    mem: *const guestmem, addr: u64,
+    expected: *mut u32, desired: u32, order: u32, exchanged: *mut bool,
 ) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { compare_exchange(mem, addr, expected, desired, order, exchanged) }
+    compare_exchange(mem, addr, expected, desired, move || any(order), exchanged)
 }
 
 /// @copydoc guestmem_compare_exchange_u8
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_compare_exchange_u64(
-    mem: *const guestmem,
-    addr: u64,
-    expected: *mut u64,
-    desired: u64,
-    order: u32,
-    exchanged: *mut bool,
+    mem: *const guestmem, addr: u64,
+    expected: *mut u64, desired: u64, order: u32, exchanged: *mut bool,
 ) -> c_int {
-    // SAFETY: the caller keeps to the manual for its pointers.
-    unsafe { compare_exchange(mem, addr, expected, desired, order, exchanged) }
+    compare_exchange(mem, addr, expected, desired, move || any(order), exchanged)
+}
+
+/// At any alignment.
+pub(super) const READ: Option<Read<false>> = Some(Read);
+const READ_ALIGNED: Option<Read<true>> = Some(Read);
+
+/// At any alignment.
+#[inline(always)]
+pub(super) fn write<W>(value: W) -> Option<Write<W, false>> {
+    Some(Write(value))
+}
+
+#[inline(always)]
+fn write_aligned<W>(value: W) -> Option<Write<W, true>> {
+    Some(Write(value))
+}
+
+/// None for an order that a load cannot have.
+#[inline(always)]
+pub(super) fn load(order: u32) -> Option<Load> {
+    match order {
+        GUESTMEM_RELAXED => Some(Load(LoadOrder::Relaxed)),
+        GUESTMEM_ACQUIRE => Some(Load(LoadOrder::Acquire)),
+        GUESTMEM_SEQ_CST => Some(Load(LoadOrder::SeqCst)),
+        _ => None,
+    }
+}
+
+/// None for an order that a store cannot have.
+#[inline(always)]
+pub(super) fn store<W>(value: W, order: u32) -> Option<Store<W>> {
+    match order {
+        GUESTMEM_RELAXED => Some(Store(value, StoreOrder::Relaxed)),
+        GUESTMEM_RELEASE => Some(Store(value, StoreOrder::Release)),
+        GUESTMEM_SEQ_CST => Some(Store(value, StoreOrder::SeqCst)),
+        _ => None,
+    }
+}
+
+/// None for what is no order.
+#[inline(always)]
+fn any(order: u32) -> Option<Ordering> {
+    match order {
+        GUESTMEM_RELAXED => Some(Ordering::Relaxed),
+        GUESTMEM_ACQUIRE => Some(Ordering::Acquire),
+        GUESTMEM_RELEASE => Some(Ordering::Release),
+        GUESTMEM_ACQ_REL => Some(Ordering::AcqRel),
+        GUESTMEM_SEQ_CST => Some(Ordering::SeqCst),
+        _ => None,
+    }
 }

@@ -22,6 +22,7 @@
 //!   if (!guestmem_view_read_u16(&view, desc + 12, &flags))
 //!       return bad_address(desc);
 
+use crate::access::lookup::Lookup;
 use crate::error::{Error, Result};
 use crate::ffi::memory::guestmem;
 use crate::ffi::{Plain, call, caught, memory, required, struct_out};
@@ -189,7 +190,7 @@ pub unsafe extern "C" fn guestmem_view_ptr_writable_fn(
 /// # Safety
 /// `view` is NULL, zeroed or a view of a memory that lives.
 #[inline(always)]
-pub(super) unsafe fn host_of(
+unsafe fn host_of(
     view: *const guestmem_view,
     addr: u64,
     len: u64,
@@ -197,11 +198,15 @@ pub(super) unsafe fn host_of(
 ) -> Option<*mut u8> {
     // SAFETY: passed on.
     let table = unsafe { table_of(view)? };
-    table.flat().host(addr, len, writes).or_else(|| whole_way(|| table.host(addr, len, writes)))
+    table.known(addr, len, writes).or_else(|| whole_way(|| table.host(addr, len, writes)))
 }
 
+/// What a view's addresses are looked up in.
+///
+/// # Safety
+/// As [`host_of`].
 #[inline(always)]
-unsafe fn table_of<'a>(view: *const guestmem_view) -> Option<&'a Table> {
+pub(super) unsafe fn table_of<'a>(view: *const guestmem_view) -> Option<&'a Table> {
     // SAFETY: tables live as long as their memory.
     unsafe { view.as_ref()?.table.cast::<Table>().as_ref() }
 }
@@ -209,6 +214,6 @@ unsafe fn table_of<'a>(view: *const guestmem_view) -> Option<&'a Table> {
 /// What the flat map does not know. A refusal is no error to be remembered.
 #[cold]
 #[inline(never)]
-fn whole_way(look: impl FnOnce() -> Result<*mut u8>) -> Option<*mut u8> {
+pub(super) fn whole_way<T>(look: impl FnOnce() -> Result<T>) -> Option<T> {
     caught(look).ok()
 }

@@ -6,7 +6,6 @@
 //! handle finds a slot without a tag instead of memory that means something else by now. Allocation
 //! is fallible, which `Arc` is not.
 
-use crate::access::volatile::Word;
 use crate::error::{Error, Result};
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
@@ -144,6 +143,12 @@ impl<T> Slot<T> {
     }
 }
 
+/// What stands where a slot has its tag. A foreign pointer may be misaligned, and a stale one may
+/// meet a slot that is being taken again: so it is read by one volatile access at any alignment.
+#[derive(Clone, Copy)]
+#[repr(C, packed)]
+struct AnyTag(u64);
+
 /// Tells whether `handle` points to a live object, and lends it.
 ///
 /// # Safety
@@ -154,10 +159,8 @@ pub unsafe fn lend<'a, T: Pooled>(handle: *const Slot<T>) -> Option<&'a T> {
     if handle.is_null() {
         return None;
     }
-    // SAFETY: readable by contract. A foreign pointer may be misaligned, and a stale one may meet
-    // a slot that is being taken again: this is one access whatever the alignment, and no race.
-    let tag = unsafe { u64::load((&raw const (*handle).tag).cast()) };
-    if tag != T::TAG {
+    // SAFETY: readable by contract.
+    if unsafe { handle.cast::<AnyTag>().read_volatile() }.0 != T::TAG {
         return None;
     }
     // SAFETY: the tag tells that this is a slot of ours and that its value is initialised.

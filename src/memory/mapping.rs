@@ -82,8 +82,8 @@ pub struct Mapping {
     kept_by: AtomicU64,
 }
 
-// SAFETY: a mapping is a range of addresses. Its bytes are only touched through `volatile`, which
-// expects that others touch them too.
+// SAFETY: a mapping is a range of addresses. Its bytes are only touched by volatile and atomic
+// accesses, which expect that others touch them too.
 unsafe impl Send for Mapping {}
 // SAFETY: as above; the one field that methods change is atomic.
 unsafe impl Sync for Mapping {}

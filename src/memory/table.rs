@@ -7,7 +7,6 @@
 //! hole, or a region that starts within a chunk, which happens only where the map's bound makes
 //! chunks wider than the distances between regions.
 
-use crate::access::volatile::VolatileSlice;
 use crate::address;
 use crate::address::{GuestRange, apply_delta, host_delta};
 use crate::error::{Error, Result};
@@ -44,6 +43,15 @@ pub struct Entry {
     host: *mut u8,
     read_only: bool,
     region: NonNull<MemoryRegion>,
+}
+
+/// Where bytes of one region are mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostRange {
+    /// The host address of the first byte.
+    pub addr: *mut u8,
+    /// Bytes.
+    pub len: usize,
 }
 
 /// How large a table's flat map may be.
@@ -116,6 +124,11 @@ impl Entry {
     /// The host address of `addr`, which lies in the region.
     fn host_at(&self, addr: u64) -> *mut u8 {
         apply_delta(addr, host_delta(self.host as u64, self.range.start())) as *mut u8
+    }
+
+    /// Where the guest addresses `start..end`, which lie in the region, are mapped.
+    fn host_range(&self, start: u64, end: u64) -> HostRange {
+        HostRange { addr: self.host_at(start), len: (end - start) as usize }
     }
 }
 
@@ -244,12 +257,10 @@ impl Table {
 
     /// The bytes from `addr` to the end of its region, of which `len` are wanted. No bytes may also
     /// lie at a region's end.
-    pub fn rest_of_region(&self, addr: u64, len: u64) -> Result<VolatileSlice> {
+    pub fn rest_of_region(&self, addr: u64, len: u64) -> Result<HostRange> {
         let at_end = || self.entry_ending_at(addr).filter(|_| len == 0);
         let entry = self.find(addr).ok().or_else(at_end).ok_or(Error::InvalidAddress)?;
-        let room = entry.range.room_at(addr);
-        // SAFETY: the region's mapping holds these bytes, and the caller holds the memory.
-        Ok(unsafe { VolatileSlice::new(entry.host_at(addr), room as usize) })
+        Ok(entry.host_range(addr, entry.range.end()))
     }
 
     /// True when `addr` lies in a read-only region.
@@ -373,38 +384,33 @@ impl Span<'_> {
         self.len() == 0
     }
 
-    /// The number of slices it consists of.
-    pub fn slice_count(&self) -> usize {
+    /// The number of regions that it lies in.
+    pub fn part_count(&self) -> usize {
         self.entries.len()
     }
 
     /// From `offset` on to the end of the region there, or of the span.
-    pub fn slice_from(&self, offset: u64) -> VolatileSlice {
+    pub fn part_from(&self, offset: u64) -> HostRange {
         let addr = self.start + offset;
         let index = self.entries.partition_point(|entry| entry.range.end() <= addr);
         let entry = &self.entries[index];
-        self.slice(entry, addr, self.end.min(entry.range.end()))
+        entry.host_range(addr, self.end.min(entry.range.end()))
     }
 
     /// From the start of the region (or of the span) before `offset` up to `offset`.
-    pub fn slice_up_to(&self, offset: u64) -> VolatileSlice {
+    pub fn part_up_to(&self, offset: u64) -> HostRange {
         let end = self.start + offset;
         let index = self.entries.partition_point(|entry| entry.range.end() < end);
         let entry = &self.entries[index];
-        self.slice(entry, self.start.max(entry.range.start()), end)
+        entry.host_range(self.start.max(entry.range.start()), end)
     }
 
-    /// Its slices, in ascending order.
-    pub fn slices(&self) -> impl Iterator<Item = VolatileSlice> + '_ {
+    /// Its parts, one for each region, in ascending order.
+    pub fn parts(&self) -> impl Iterator<Item = HostRange> + '_ {
         self.entries.iter().map(|entry| {
             let start = self.start.max(entry.range.start());
-            self.slice(entry, start, self.end.min(entry.range.end()))
+            entry.host_range(start, self.end.min(entry.range.end()))
         })
-    }
-
-    fn slice(&self, entry: &Entry, start: u64, end: u64) -> VolatileSlice {
-        // SAFETY: `start..end` lies within the entry's region, whose mapping holds it.
-        unsafe { VolatileSlice::new(entry.host_at(start), (end - start) as usize) }
     }
 }
 

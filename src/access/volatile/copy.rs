@@ -19,15 +19,16 @@ mod arch;
 #[path = "copy/portable.rs"]
 mod arch;
 
-/// One access to a word of guest memory or of a private buffer, at any alignment.
-pub trait Access: Copy + Into<u64> {
+/// One access to a word of guest memory or of a private buffer, at any alignment. It is not torn
+/// when the word is aligned.
+pub trait Plain: Copy + Into<u64> {
     /// # Safety
     /// The bytes at `src` must be mapped and readable.
-    unsafe fn get(src: *const Self) -> Self;
+    unsafe fn read(src: *const Self) -> Self;
 
     /// # Safety
     /// The bytes at `dst` must be mapped and writable.
-    unsafe fn put(dst: *mut Self, value: Self);
+    unsafe fn write(dst: *mut Self, value: Self);
 }
 
 /// Bytes in a block: what one turn of a bulk loop moves.
@@ -83,7 +84,7 @@ pub(super) trait Bulk {
     #[inline(always)]
     unsafe fn gather_block(src: *const u8) -> u64 {
         // SAFETY: the caller vouches for the block.
-        (0..BLOCK / 8).fold(0, |seen, i| seen | unsafe { u64::get(src.cast::<u64>().add(i)) })
+        (0..BLOCK / 8).fold(0, |seen, i| seen | unsafe { u64::read(src.cast::<u64>().add(i)) })
     }
 
     /// 0, best behind the compiler's back: it turns a call of what is known to return 0 from the

@@ -210,7 +210,7 @@ impl<const UP: bool> Pass for Transfer<UP> {
     unsafe fn word<W: Word>(&mut self) {
         let (dst, src) = self.step(size_of::<W>());
         // SAFETY: both words are mapped.
-        unsafe { W::store(dst.cast(), W::load(src.cast())) };
+        unsafe { W::write(dst.cast(), W::read(src.cast())) };
     }
 
     #[inline(always)]
@@ -265,7 +265,7 @@ impl Pass for Fill {
     #[inline(always)]
     unsafe fn word<W: Word>(&mut self) {
         // SAFETY: the word is mapped.
-        unsafe { W::store(self.step(size_of::<W>()).cast(), W::cut(self.word)) };
+        unsafe { W::write(self.step(size_of::<W>()).cast(), W::cut(self.word)) };
     }
 
     #[inline(always)]
@@ -308,7 +308,7 @@ impl Pass for Scan {
     #[inline(always)]
     unsafe fn word<W: Word>(&mut self) {
         // SAFETY: the word is mapped.
-        self.seen |= unsafe { W::load(self.step(size_of::<W>()).cast()) }.into();
+        self.seen |= unsafe { W::read(self.step(size_of::<W>()).cast()) }.into();
     }
 
     #[inline(always)]

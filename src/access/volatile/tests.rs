@@ -360,8 +360,8 @@ macro_rules! check_word {
         // SAFETY: all within `bytes`; ordered accesses are aligned.
         unsafe {
             for at in 0..16 {
-                <$word>::store(base.add(at).cast(), value);
-                assert_eq!(<$word>::load(base.add(at).cast()), value);
+                <$word>::write(base.add(at).cast(), value);
+                assert_eq!(<$word>::read(base.add(at).cast()), value);
                 assert_eq!(base.add(at).cast::<$word>().read_unaligned(), value);
                 assert_eq!(*base.add(at + size_of::<$word>()), CANARY);
                 base.write_bytes(CANARY, 24);
@@ -372,9 +372,9 @@ macro_rules! check_word {
                 (StoreOrder::Release, LoadOrder::Acquire),
                 (StoreOrder::SeqCst, LoadOrder::SeqCst),
             ] {
-                <$word>::store_ordered(word, 5, store);
-                assert_eq!(<$word>::load_ordered(word, load), 5);
-                <$word>::store_ordered(word, 0, store);
+                <$word>::store(word, 5, store);
+                assert_eq!(<$word>::load(word, load), 5);
+                <$word>::store(word, 0, store);
             }
             for order in [
                 Ordering::Relaxed,
@@ -446,7 +446,7 @@ fn race(flip: impl Fn(*mut u8, usize) + Sync, step: impl FnOnce(*mut u8)) {
 fn set_all<W: Word>(base: *mut u8, len: usize, value: W) {
     for at in (0..len).step_by(size_of::<W>()) {
         // SAFETY: within the shared buffer.
-        unsafe { W::store_ordered(base.add(at).cast(), value, StoreOrder::Relaxed) };
+        unsafe { W::store(base.add(at).cast(), value, StoreOrder::Relaxed) };
     }
 }
 
@@ -462,7 +462,7 @@ fn check_words<W: Word + PartialEq + core::fmt::Debug>(
     words
         .map(|word| {
             // SAFETY: within the `len` bytes at `at`.
-            let value = unsafe { W::load(at.add(word).cast()) };
+            let value = unsafe { W::read(at.add(word).cast()) };
             assert!(
                 halves::<W>().contains(&value),
                 "{value:x?} at {word} of {len} bytes from {from}"

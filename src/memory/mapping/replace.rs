@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::memory::mapping::{Advice, Mapping, map_anywhere};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Of those that replace locked pages.
@@ -44,6 +44,17 @@ impl Mapping {
         replaced.inspect_err(|_| {
             let _ = self.lock(offset, len);
         })
+    }
+
+    /// Writes zeros over pages that are given back but must stay where they are. Others may use them
+    /// meanwhile, so each word is stored by one atomic access.
+    pub fn write_zeros(&self, offset: u64, len: u64) -> Result<()> {
+        let words = self.part(offset, len)?.cast::<u64>();
+        for index in 0..len as usize / size_of::<u64>() {
+            // SAFETY: within the mapping, aligned as pages are, and not read-only.
+            unsafe { AtomicU64::from_ptr(words.add(index)) }.store(0, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Zeros by themselves, to be put into another mapping.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Giving pages of a region back, and the private zeros that take the place of a file's.
 
-use crate::access::volatile;
 use crate::address::align_down;
 use crate::error::{Error, Result};
 use crate::host::maps::Maps;
@@ -69,9 +68,7 @@ impl MemoryRegion {
             Err(error) => return Err(error),
         }
         self.prefault(range.start, len)?;
-        // SAFETY: within the region, whose mapping lives as long as it and is not read-only.
-        unsafe { volatile::fill(self.host().add(range.start as usize), 0, len as usize) };
-        Ok(())
+        self.mapping.write_zeros(range.start, len)
     }
 
     /// False where there is no room for the mappings that it takes.

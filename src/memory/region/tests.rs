@@ -2,7 +2,6 @@
 //! Tests of `region`.
 
 use super::*;
-use crate::access::volatile::Word;
 
 fn byte(region: &MemoryRegion, offset: u64) -> *mut u8 {
     // SAFETY: the tests ask for offsets within the region.
@@ -31,10 +30,10 @@ fn removed_pages_read_as_zeros_locked_or_not() {
             // SAFETY: within the region, which nobody else uses.
             unsafe {
                 for index in 0..3 {
-                    u8::store(byte(&region, index * page), 7);
+                    byte(&region, index * page).write_volatile(7);
                 }
                 region.remove(page, page, &Maps::default()).unwrap();
-                let read = |index| u8::load(byte(&region, index * page));
+                let read = |index| byte(&region, index * page).read_volatile();
                 assert_eq!([read(0), read(1), read(2)], [7, 0, 7]);
             }
         }

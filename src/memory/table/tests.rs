@@ -182,12 +182,12 @@ fn check_range(table: &Table, oracle: &Oracle, range: &Range) {
     }
     assert!(flat.is_none_or(|host| Ok(host) == readable));
     assert!(flat_writable.is_none_or(|host| Ok(host) == writable));
-    let rest = table.rest_of_region(at, len).map(VolatileSlice::len);
+    let rest = table.rest_of_region(at, len).map(|rest| rest.len);
     assert_eq!(rest, if len == 0 || range.first.is_some() { oracle.rest(range) } else { rest });
     for write in [false, true] {
         let expected = oracle.dma_level(range, write);
         let span = table.span(at, len, write);
-        let runs = |span: Span| span.slices().map(|s| (s.addr(), s.len())).collect::<Vec<_>>();
+        let runs = |span: Span| span.parts().map(run).collect::<Vec<_>>();
         assert_eq!(span.map(runs), expected);
         if let Ok(span) = span {
             check_span(&span, &expected.unwrap());
@@ -196,18 +196,21 @@ fn check_range(table: &Table, oracle: &Oracle, range: &Range) {
     assert_eq!(table.overlaps(at, at.saturating_add(len)), range.any_held);
 }
 
-/// The slices that begin and end at the borders of the runs, and in their midst.
+fn run(part: HostRange) -> (*mut u8, usize) {
+    (part.addr, part.len)
+}
+
+/// The parts that begin and end at the borders of the runs, and in their midst.
 fn check_span(span: &Span, runs: &[(*mut u8, usize)]) {
     let mut offset = 0;
     for &(host, len) in runs {
-        let both = |s: VolatileSlice| (s.addr(), s.len());
-        assert_eq!(both(span.slice_from(offset)), (host, len));
-        assert_eq!(both(span.slice_up_to(offset + len as u64)), (host, len));
+        assert_eq!(run(span.part_from(offset)), (host, len));
+        assert_eq!(run(span.part_up_to(offset + len as u64)), (host, len));
         let half = len / 2;
         let upper = (host.wrapping_add(half), len - half);
-        assert_eq!(both(span.slice_from(offset + half as u64)), upper);
+        assert_eq!(run(span.part_from(offset + half as u64)), upper);
         if half > 0 {
-            assert_eq!(both(span.slice_up_to(offset + half as u64)), (host, half));
+            assert_eq!(run(span.part_up_to(offset + half as u64)), (host, half));
         }
         offset += len as u64;
     }

@@ -2,14 +2,14 @@
 
 //! aarch64.
 
-use crate::access::volatile::copy::{Access, Bulk, Machine};
+use crate::access::volatile::copy::{Bulk, Machine, Plain};
 use core::arch::asm;
 
 macro_rules! access {
     ($($word:ty, $load:literal, $store:literal;)*) => {$(
-        impl Access for $word {
+        impl Plain for $word {
             #[inline(always)]
-            unsafe fn get(src: *const Self) -> Self {
+            unsafe fn read(src: *const Self) -> Self {
                 let value: u64;
                 // SAFETY: one load; the caller vouches for the bytes.
                 unsafe {
@@ -21,7 +21,7 @@ macro_rules! access {
                 value as Self
             }
             #[inline(always)]
-            unsafe fn put(dst: *mut Self, value: Self) {
+            unsafe fn write(dst: *mut Self, value: Self) {
                 let value = u64::from(value);
                 // SAFETY: one store; the caller vouches for the bytes.
                 unsafe {

@@ -2,14 +2,14 @@
 
 //! Any machine, by relaxed atomics.
 
-use crate::access::volatile::copy::{Access, BLOCK, Bulk, Machine};
+use crate::access::volatile::copy::{BLOCK, Bulk, Machine, Plain};
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 macro_rules! access {
     ($($word:ty, $atomic:ty;)*) => {$(
-        impl Access for $word {
+        impl Plain for $word {
             #[inline]
-            unsafe fn get(src: *const Self) -> Self {
+            unsafe fn read(src: *const Self) -> Self {
                 if src.is_aligned() {
                     // SAFETY: aligned; the caller vouches for the bytes.
                     return unsafe { <$atomic>::from_ptr(src.cast_mut()).load(Relaxed) };
@@ -20,7 +20,7 @@ macro_rules! access {
                 }))
             }
             #[inline]
-            unsafe fn put(dst: *mut Self, value: Self) {
+            unsafe fn write(dst: *mut Self, value: Self) {
                 if dst.is_aligned() {
                     // SAFETY: aligned; the caller vouches for the bytes.
                     return unsafe { <$atomic>::from_ptr(dst).store(value, Relaxed) };
@@ -43,9 +43,9 @@ impl Bulk for Machine {
         let (dst, src) = (dst.cast::<u64>(), src.cast::<u64>());
         // SAFETY: the caller vouches for the 16 bytes.
         unsafe {
-            let (low, high) = (u64::get(src), u64::get(src.add(1)));
-            u64::put(dst, low);
-            u64::put(dst.add(1), high);
+            let (low, high) = (u64::read(src), u64::read(src.add(1)));
+            u64::write(dst, low);
+            u64::write(dst.add(1), high);
         }
     }
 
@@ -53,9 +53,9 @@ impl Bulk for Machine {
         let (dst, src) = (dst.cast::<u64>(), src.cast::<u64>());
         // SAFETY: the caller vouches for the block.
         unsafe {
-            let words: [u64; BLOCK / 8] = core::array::from_fn(|i| u64::get(src.add(i)));
+            let words: [u64; BLOCK / 8] = core::array::from_fn(|i| u64::read(src.add(i)));
             for (i, word) in words.into_iter().enumerate() {
-                u64::put(dst.add(i), word);
+                u64::write(dst.add(i), word);
             }
         }
     }
@@ -63,7 +63,7 @@ impl Bulk for Machine {
     unsafe fn fill_block(dst: *mut u8, word: u64) {
         for i in 0..BLOCK / 8 {
             // SAFETY: the caller vouches for the block.
-            unsafe { u64::put(dst.cast::<u64>().add(i), word) };
+            unsafe { u64::write(dst.cast::<u64>().add(i), word) };
         }
     }
 }

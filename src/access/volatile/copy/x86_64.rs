@@ -3,16 +3,16 @@
 //! x86-64: SSE2, which every such processor has, and AVX.
 
 use crate::access::volatile::copy::{
-    Access, BLOCK, Bulk, Machine, copy_each_block, fill_each_block,
+    BLOCK, Bulk, Machine, Plain, copy_each_block, fill_each_block,
 };
 use core::arch::asm;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 macro_rules! access {
     ($($word:ty, $load:literal, $store:literal, $in:ident, $out:ident, $wide:ty;)*) => {$(
-        impl Access for $word {
+        impl Plain for $word {
             #[inline(always)]
-            unsafe fn get(src: *const Self) -> Self {
+            unsafe fn read(src: *const Self) -> Self {
                 let value: $wide;
                 // SAFETY: one load; the caller vouches for the bytes.
                 unsafe {
@@ -24,7 +24,7 @@ macro_rules! access {
                 value as Self
             }
             #[inline(always)]
-            unsafe fn put(dst: *mut Self, value: Self) {
+            unsafe fn write(dst: *mut Self, value: Self) {
                 // SAFETY: one store; the caller vouches for the bytes.
                 unsafe {
                     asm!(
