@@ -113,7 +113,7 @@ static void test_limits(const char *folder)
 static int mounted_at(void *where)
 {
     const bool usual = strcmp(where, "/sys/fs/cgroup") == 0;
-    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return 77;
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "", MS_REC | MS_PRIVATE, NULL) != 0) return 77;
     if (mount("none", where, "cgroup2", 0, NULL) != 0) return 77;
     (void)snprintf(root, sizeof root, "%s", (const char *)where);
     if (!has_word(root, "cgroup.controllers", "hugetlb")) return 77;
