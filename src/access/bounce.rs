@@ -7,7 +7,12 @@
 //! what the kernel does fastest, and it does it for every kind of memory. It takes 1.5 times what the
 //! program's own copy would, where `process_vm_readv(2)` takes three times, which is left for where
 //! there can be no memfd.
+//!
+//! Where a page that can be read stays so, the kernel copies one byte of each, and the program the rest.
+//! What could still come between is what ends a program at any access: that it protects its own
+//! memory, or that memory breaks. What was broken or protected before is an error here too.
 
+use crate::access::volatile::{copy_from_guest, prefetch};
 use crate::error::{Error, Result, errno};
 use crate::host::alloc::zeros;
 use crate::host::file;
@@ -22,7 +27,12 @@ use std::slice;
 pub struct Bounce(Memory);
 
 enum Memory {
-    Shared { mapping: Mapping, file: Ref<BackingFile> },
+    /// The first `taken` bytes have pages.
+    Shared {
+        mapping: Mapping,
+        file: Ref<BackingFile>,
+        taken: usize,
+    },
     Private(Vec<u8>),
 }
 
@@ -84,6 +94,57 @@ impl Bounce {
             rest = behind(rest, taken);
         }
         parts.clear();
+        Ok(())
+    }
+
+    /// As [`take`](Self::take), from regions that stay readable. `bytes` is room for as many parts.
+    ///
+    /// # Safety
+    /// The parts are addresses of regions that live.
+    pub unsafe fn take_lasting(
+        &mut self,
+        mut at: usize,
+        parts: &mut Vec<libc::iovec>,
+        bytes: &mut Vec<libc::iovec>,
+    ) -> Result<()> {
+        let page = page_size() as usize;
+        let mut end = at;
+        for part in parts.iter() {
+            let before = part.iov_base as usize % page;
+            let later = (page - before..part.iov_len).step_by(page);
+            for offset in std::iter::once(0).chain(later) {
+                if bytes.len() == bytes.capacity() {
+                    // SAFETY: passed on. They are no more than the parts.
+                    unsafe { self.take(at, bytes)? };
+                }
+                let byte = part.iov_base.wrapping_byte_add(offset);
+                // The kernel waits for one page after the other.
+                prefetch(byte.cast());
+                bytes.push(libc::iovec { iov_base: byte, iov_len: 1 });
+            }
+            end += part.iov_len;
+        }
+        // SAFETY: passed on.
+        unsafe { self.take(at, bytes)? };
+        self.have(end)?;
+        for part in parts.drain(..) {
+            let to = &mut self.bytes_mut()[at..at + part.iov_len];
+            // SAFETY: passed on. All pages could be read, and stay so.
+            unsafe { copy_from_guest(to.as_mut_ptr(), part.iov_base.cast(), part.iov_len) };
+            at += part.iov_len;
+        }
+        Ok(())
+    }
+
+    /// Takes the memory for the first `end` bytes, without which the program could not write them.
+    pub fn have(&mut self, end: usize) -> Result<()> {
+        match &mut self.0 {
+            Memory::Shared { file, taken, .. } if *taken < end => {
+                file.allocate(*taken as u64, (end - *taken) as u64)?;
+                *taken = end;
+            }
+            _ => {}
+        }
         Ok(())
     }
 
@@ -151,7 +212,7 @@ fn shared() -> Result<Memory> {
     let content = Content::Shared { fd: file.fd(), offset: 0 };
     let place = Placement { align: page_size(), residue: 0 };
     let mapping = Mapping::new(content, size, false, place)?;
-    Ok(Memory::Shared { mapping, file })
+    Ok(Memory::Shared { mapping, file, taken: 0 })
 }
 
 /// What was moved, which is something.
@@ -248,6 +309,34 @@ mod tests {
     }
 
     #[test]
+    fn lasting_bytes_come_whole_wherever_they_begin() {
+        let page = page_size() as usize;
+        let region = MemoryRegion::new(&RegionOptions::plain(0, 8 * page as u64)).unwrap();
+        let content: Vec<u8> = (0..8 * page).map(|at| ((at * 31) >> 3) as u8).collect();
+        // SAFETY: the whole region.
+        unsafe {
+            crate::access::volatile::copy_to_guest(region.host(), content.as_ptr(), content.len())
+        };
+        for mut bounce in both() {
+            for room in [1, 2, 64] {
+                for (at, len) in [(0, 1), (page - 1, 2), (7, page), (9, 5 * page), (0, 8 * page)] {
+                    bounce.bytes_mut().fill(0);
+                    // SAFETY: within the region.
+                    unsafe {
+                        let mut parts = vec![iovec(region.host().add(at), len); 2];
+                        bounce.take_lasting(11, &mut parts, &mut Vec::with_capacity(room)).unwrap();
+                        assert!(parts.is_empty());
+                    }
+                    for copy in bounce.bytes()[11..].chunks(len).take(2) {
+                        assert!(copy == &content[at..at + len]);
+                    }
+                    assert!(bounce.bytes()[11 + 2 * len..].iter().all(|byte| *byte == 0));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_cannot_be_touched_is_an_error() {
         let page = page_size() as usize;
         let source = Source::Private;
@@ -262,6 +351,12 @@ mod tests {
             unsafe {
                 let mut parts = vec![iovec(region.host(), page), iovec(region.host(), 4 * page)];
                 assert_eq!(bounce.take(0, &mut parts), Err(Error::io(libc::EFAULT)));
+                for (at, len) in [(0, 4 * page), (2 * page, 1), (2 * page - 1, 2), (1, 2 * page)] {
+                    let mut parts =
+                        vec![iovec(region.host(), page), iovec(region.host().add(at), len)];
+                    let result = bounce.take_lasting(0, &mut parts, &mut Vec::with_capacity(2));
+                    assert_eq!(result, Err(Error::io(libc::EFAULT)));
+                }
                 assert_eq!(bounce.give(0, region.host(), 4 * page), Err(Error::io(libc::EFAULT)));
             }
         }

@@ -13,7 +13,7 @@ mod sweep;
 mod tests;
 
 use crate::error::Error;
-pub use bulk::{copy_from_guest, copy_to_guest, copy_within_guest, fill, is_zero};
+pub use bulk::{copy_from_guest, copy_to_guest, copy_within_guest, fill, is_zero, prefetch};
 use copy::Plain;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! Reading guest memory for a snapshot: each byte is copied once, by the kernel, and what is looked at
-//! is the copy.
+//! Reading guest memory for a snapshot: each byte is copied once, by the kernel or once the kernel has
+//! found that it can be read, and what is looked at is the copy.
 
 use crate::access::bounce::Bounce;
 use crate::access::volatile;
@@ -18,6 +18,10 @@ const MAX_PARTS: usize = 1024;
 pub struct Copies {
     bounce: Bounce,
     parts: Vec<libc::iovec>,
+    /// The parts are of regions that stay readable.
+    are_lasting: bool,
+    /// Room for what is asked of them.
+    asked: Vec<libc::iovec>,
     /// Bytes before the parts.
     at: usize,
     /// Bytes with the parts.
@@ -27,7 +31,9 @@ pub struct Copies {
 impl Copies {
     /// Nothing yet.
     pub fn new() -> Result<Self> {
-        Ok(Copies { bounce: Bounce::new()?, parts: vec_of(MAX_PARTS)?, at: 0, used: 0 })
+        let (parts, asked) = (vec_of(MAX_PARTS)?, vec_of(MAX_PARTS)?);
+        let bounce = Bounce::new()?;
+        Ok(Copies { bounce, parts, are_lasting: false, asked, at: 0, used: 0 })
     }
 
     /// Copies `chunks`, no more than a bounce holds, zeros where holes were folded.
@@ -53,12 +59,15 @@ impl Copies {
     pub fn begin(&mut self) {
         (self.at, self.used) = (0, 0);
         self.parts.clear();
+        self.asked.clear();
     }
 
     /// Adds a part of a region, which is copied by the end.
     pub fn add(&mut self, region: &MemoryRegion, range: DataRange) -> Result<()> {
-        if self.parts.len() == MAX_PARTS {
+        let is_lasting = region.stays_readable();
+        if self.parts.len() == MAX_PARTS || is_lasting != self.are_lasting {
             self.flush()?;
+            self.are_lasting = is_lasting;
         }
         if range.end > region.range().size() || range.size() > (Bounce::SIZE - self.used) as u64 {
             return Err(Error::Internal("more than can be copied"));
@@ -77,6 +86,7 @@ impl Copies {
 
     fn add_zeros(&mut self, len: usize) -> Result<()> {
         self.flush()?;
+        self.bounce.have(self.at + len)?;
         self.bounce.bytes_mut()[self.at..self.at + len].fill(0);
         self.at += len;
         self.used = self.at;
@@ -85,7 +95,12 @@ impl Copies {
 
     fn flush(&mut self) -> Result<()> {
         // SAFETY: parts of regions, which whoever added them still holds.
-        unsafe { self.bounce.take(self.at, &mut self.parts)? };
+        unsafe {
+            match self.are_lasting {
+                true => self.bounce.take_lasting(self.at, &mut self.parts, &mut self.asked)?,
+                false => self.bounce.take(self.at, &mut self.parts)?,
+            }
+        }
         self.at = self.used;
         Ok(())
     }
@@ -102,6 +117,23 @@ impl Copies {
         self.add(region, range)?;
         self.finish()
     }
+}
+
+/// The next of `chunks` that are to be copied at once, at least one while there are any: so few that
+/// they stay in a near cache, and that little of a new bounce is touched where there is not much data.
+pub fn few<I: Iterator<Item = Chunk> + Clone>(chunks: &mut I) -> Option<std::iter::Take<I>> {
+    const AT_ONCE: usize = 64 << 10;
+    let begin = chunks.clone();
+    let (mut count, mut size) = (0, 0);
+    let mut rest = chunks.clone();
+    while let Some(chunk) = rest.next() {
+        if count > 0 && size + chunk.len > AT_ONCE {
+            break;
+        }
+        (count, size) = (count + 1, size + chunk.len);
+        *chunks = rest.clone();
+    }
+    (count > 0).then(|| begin.take(count))
 }
 
 /// Cuts a range into such as can be copied.

@@ -172,6 +172,12 @@ impl MemoryRegion {
         self.page_size
     }
 
+    /// Whether a page that can be read stays so: no file of the library's own can be cut, and nothing
+    /// else takes a page from memory that only the program itself can protect.
+    pub fn stays_readable(&self) -> bool {
+        matches!(self.options.source, Source::Memfd | Source::Private)
+    }
+
     /// True when it may not be written through this library.
     pub fn is_read_only(&self) -> bool {
         self.options.read_only

@@ -5,6 +5,19 @@
 use crate::access::volatile::copy::{Bulk, Machine};
 use crate::access::volatile::sweep::{Fill, LONG, Scan, Transfer, sweep, sweep_any};
 
+/// Begins to fetch the byte at `src`, which may be anywhere. Only a hint.
+#[inline]
+pub fn prefetch(src: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the instruction is in all such processors and has no effect but on caches.
+    unsafe {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(src.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = src;
+}
+
 /// Copies `len` guest bytes at `src` into the private buffer `dst`. Returns 0, so that a C function
 /// which is to return that can end in a jump to here, without a stack frame.
 ///

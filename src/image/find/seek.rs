@@ -29,8 +29,12 @@ pub fn data(file: &OwnedFd, covers: &[DataRange], seen: &[DataRange]) -> Result<
 }
 
 /// Adds the data from an offset to `end` at least. Gives the offset to which all is known.
+///
+/// A page that lies alone takes one question, and so does a hole: where the next data is tells of both.
+/// Only what goes on behind a page, or follows something that did, is asked for its end.
 fn between(file: &OwnedFd, mut at: u64, end: u64, found: &mut Found) -> Result<u64> {
     let page = page_size();
+    let (mut end_of_page, mut is_long) = (None, false);
     while at < end {
         let Some(data) = seek(file, at, libc::SEEK_DATA)? else {
             return Ok(u64::MAX);
@@ -39,18 +43,22 @@ fn between(file: &OwnedFd, mut at: u64, end: u64, found: &mut Found) -> Result<u
         if data < at {
             return Err(Error::Unsupported("the file behind the memory cannot seek"));
         }
-        at = data;
         if data >= end {
-            break;
+            return Ok(data);
         }
-        let hole = seek(file, data, libc::SEEK_HOLE)?.unwrap_or(end);
-        if hole > data {
-            found.add(align_down(data, page), next_congruent(hole, 0, page).unwrap_or(hole))?;
+        let start = align_down(data, page);
+        at = start + page;
+        if is_long || end_of_page == Some(data) {
+            let hole = seek(file, data, libc::SEEK_HOLE)?.unwrap_or(end);
+            is_long = hole > at;
+            if hole <= data {
+                // Somebody removed that page just now.
+                continue;
+            }
             at = hole;
-        } else {
-            // Somebody removed that page just now.
-            at = data + page;
         }
+        found.add(start, next_congruent(at, 0, page).unwrap_or(at))?;
+        end_of_page = Some(at);
     }
     Ok(at)
 }

@@ -8,6 +8,7 @@ use crate::host::file;
 use crate::host::signals::QuietSignals;
 use crate::image::batch;
 use crate::image::batch::{Batch, Steps};
+use crate::image::copies;
 use crate::image::copies::Copies;
 use crate::image::format::checksum::checksum;
 use crate::image::format::metadata::{Layout, Metadata};
@@ -62,11 +63,15 @@ pub fn write(
     let mut sums: Vec<AtomicU32> = vec_of(count)?;
     sums.resize_with(count, AtomicU32::default);
     let sum = |batch: Batch, copies: &mut Copies| {
-        let mut rest = copies.of_chunks(regions, holes, batch.chunks.clone())?;
-        for (chunk, slot) in batch.chunks.zip(&sums[batch.first..]) {
-            let (own, behind) = rest.split_at(chunk.len);
-            slot.store(checksum(own), Ordering::Relaxed);
-            rest = behind;
+        let mut slots = sums[batch.first..].iter();
+        let mut chunks = batch.chunks;
+        while let Some(few) = copies::few(&mut chunks) {
+            let mut rest = copies.of_chunks(regions, holes, few.clone())?;
+            for (chunk, slot) in few.zip(&mut slots) {
+                let (own, behind) = rest.split_at(chunk.len);
+                slot.store(checksum(own), Ordering::Relaxed);
+                rest = behind;
+            }
         }
         Ok(())
     };
