@@ -126,7 +126,10 @@ impl Bounce {
         }
         // SAFETY: passed on.
         unsafe { self.take(at, bytes)? };
-        self.have(end)?;
+        if self.have(end).is_err() {
+            // SAFETY: passed on.
+            return unsafe { self.take(at, parts) };
+        }
         for part in parts.drain(..) {
             let to = &mut self.bytes_mut()[at..at + part.iov_len];
             // SAFETY: passed on. All pages could be read, and stay so.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Bytes of data that are worth a thread of their own.
-const WORTH_A_THREAD: u64 = 8 << 20;
+const WORTH_A_THREAD: u64 = 2 << 20;
 /// More do not help: memory is the limit.
 const MAX_THREADS: u64 = 16;
 /// The fewest and the most bytes between two calls of a progress function.
