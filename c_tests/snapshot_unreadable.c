@@ -201,6 +201,25 @@ static void test_protected(int kind)
     REQUIRE(munmap(host, (size_t)SIZE) == 0);
 }
 
+/* Memory of the library's own, of which the program takes a page for itself. */
+static void test_protected_own(uint64_t flags)
+{
+    struct guestmem_region_options options = {.guest_addr = 0, .size = SIZE, .flags = flags};
+    struct guestmem *mem;
+    uint8_t *host;
+    REQUIRE(guestmem_new_with_options(&options, 1, sizeof options, &mem) == GUESTMEM_OK);
+    host = info_of(mem, 0).host_addr;
+    fill(host);
+    keep(mem);
+    REQUIRE(mprotect(host + BAD * PAGE, (size_t)PAGE, PROT_NONE) == 0);
+    CHECK(fails_in_child(mem, read_each_way));
+    CHECK(fails_in_child(mem, write_each_way));
+    REQUIRE(mprotect(host + BAD * PAGE, (size_t)PAGE, PROT_READ | PROT_WRITE) == 0);
+    CHECK_OK(image_restore(mem, &good));
+    image_free(&good);
+    guestmem_unref(mem);
+}
+
 /* The file behind the memory is cut while it is in use. What is past its end may be told to be no data,
  * or to be impossible to find. */
 static void read_past_the_end(const struct guestmem *mem)
@@ -252,6 +271,8 @@ int main(void)
     test_poisoned();
     test_protected(MAP_PRIVATE);
     test_protected(MAP_SHARED);
+    test_protected_own(0);
+    test_protected_own(GUESTMEM_REGION_PRIVATE);
     test_cut_file();
     return check_result();
 }
