@@ -1070,39 +1070,35 @@ int guestmem_translate_for(const struct guestmem *mem,
 /*
  * 6 Access: bytes and objects
  *
- * Every range is checked in full before the first byte moves. A copy whose source and destination
- * are 8-byte aligned moves whole 8-byte words, each once; aligned words of 2 and 4 bytes are
+ * Each call checks the whole range before it moves the first byte. If source and destination are
+ * 8-byte aligned, a copy moves each 8-byte word in one access. Aligned words of 2 and 4 bytes are
  * not torn either.
  */
 
 /**
- * Reads from one region, fewer bytes than asked for at its end. Region-level. Any thread.
+ * Reads from one region, fewer bytes than len at its end. Region-level.
  *
- * @param mem   a memory.
+ * @param mem   the memory.
  * @param addr  first guest address.
- * @param buf   where to put the bytes. May be NULL when len is 0.
+ * @param buf   receives the bytes. May be NULL when len is 0.
  * @param len   bytes to read.
  * @param done  bytes read, at most len.
- * @retval GUESTMEM_OK                  *done bytes are in buf.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
+ * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+ *   one.
  */
 int guestmem_read(const struct guestmem *mem, uint64_t addr, void *buf, size_t len, size_t *done);
 
 /**
- * Writes to one region, fewer bytes than asked for at its end. Region-level. Any thread.
+ * Writes to one region, fewer bytes than len at its end. Region-level.
  *
- * @param mem   a memory.
+ * @param mem   the memory.
  * @param addr  first guest address.
  * @param buf   the bytes. May be NULL when len is 0.
  * @param len   bytes to write.
  * @param done  bytes written, at most len.
- * @retval GUESTMEM_OK                  *done bytes are in guest memory.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
- * @retval GUESTMEM_E_READ_ONLY         the region is read-only and len is not 0.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+ *   one.
+ * @retval GUESTMEM_E_READ_ONLY        the region is read-only and len is not 0.
  */
 int guestmem_write(const struct guestmem *mem,
                    uint64_t addr,
@@ -1111,134 +1107,116 @@ int guestmem_write(const struct guestmem *mem,
                    size_t *done);
 
 /**
- * Reads from one region: all or nothing. Region-level. Any thread.
+ * Reads all len bytes from one region, or nothing. Region-level.
  *
- * @param mem   a memory.
+ * @param mem   the memory.
  * @param addr  first guest address.
- * @param buf   where to put the bytes; left as it is on failure. May be NULL when len is 0.
+ * @param buf   receives the bytes. May be NULL when len is 0.
  * @param len   bytes to read.
- * @retval GUESTMEM_OK                  the bytes are in buf.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  buf is NULL.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
- * @retval GUESTMEM_E_SHORT_READ        the region ends before that.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+ *   one.
+ * @retval GUESTMEM_E_SHORT_READ       the region ends before the range does.
  */
 int guestmem_read_exact(const struct guestmem *mem, uint64_t addr, void *buf, size_t len);
 
 /**
- * Writes to one region: all or nothing. Region-level. Any thread.
+ * Writes all len bytes to one region, or nothing. Region-level.
  *
- * @param mem   a memory.
+ * @param mem   the memory.
  * @param addr  first guest address.
  * @param buf   the bytes. May be NULL when len is 0.
  * @param len   bytes to write.
- * @retval GUESTMEM_OK                  the bytes are in guest memory.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  buf is NULL.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
- * @retval GUESTMEM_E_SHORT_WRITE       the region ends before that; nothing was written.
- * @retval GUESTMEM_E_READ_ONLY         the region is read-only and len is not 0.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+ *   one.
+ * @retval GUESTMEM_E_SHORT_WRITE      the region ends before the range does; nothing was written.
+ * @retval GUESTMEM_E_READ_ONLY        the region is read-only and len is not 0.
  */
 int guestmem_write_all(const struct guestmem *mem, uint64_t addr, const void *buf, size_t len);
 
 /**
- * Reads as a device does, through regions that touch: all or nothing. DMA-level. Any thread.
+ * Reads all len bytes as a device does, through adjacent regions, or nothing. DMA-level.
  *
- * @param mem   a memory.
+ * @param mem   the memory.
  * @param addr  first guest address.
- * @param buf   where to put the bytes; left as it is on failure. May be NULL when len is 0.
+ * @param buf   receives the bytes. May be NULL when len is 0.
  * @param len   bytes to read.
- * @retval GUESTMEM_OK                  the bytes are in buf.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  buf is NULL.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
- * @retval GUESTMEM_E_INVALID_RANGE     the range meets a hole, or wraps.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+ *   one.
+ * @retval GUESTMEM_E_INVALID_RANGE    the range meets a hole, or wraps.
  */
 int guestmem_dma_read(const struct guestmem *mem, uint64_t addr, void *buf, size_t len);
 
 /**
- * Writes as a device does, through regions that touch: all or nothing. DMA-level. Any thread.
+ * Writes all len bytes as a device does, through adjacent regions, or nothing. DMA-level.
  *
- * @param mem   a memory.
+ * @param mem   the memory.
  * @param addr  first guest address.
  * @param buf   the bytes. May be NULL when len is 0.
  * @param len   bytes to write.
- * @retval GUESTMEM_OK                  the bytes are in guest memory.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  buf is NULL.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
- * @retval GUESTMEM_E_INVALID_RANGE     the range meets a hole, or wraps; nothing was written.
- * @retval GUESTMEM_E_READ_ONLY         a region in the range is read-only; nothing was written.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+ *   one.
+ * @retval GUESTMEM_E_INVALID_RANGE    the range meets a hole, or wraps; nothing was written.
+ * @retval GUESTMEM_E_READ_ONLY        a region in the range is read-only; nothing was written.
  */
 int guestmem_dma_write(const struct guestmem *mem, uint64_t addr, const void *buf, size_t len);
 
 /**
- * Copies within guest memory, through regions that touch; overlap of guest addresses as
- * memmove(3). Where different regions share host memory, that is not looked at. DMA-level. Any
- * thread.
+ * Copies within guest memory, through adjacent regions. Guest addresses may overlap, as in
+ * memmove(3). The call does not detect an overlap of regions that share host memory. DMA-level.
  *
- * @param mem  a memory.
- * @param dst  first guest address to write.
- * @param src  first guest address to read.
- * @param len  bytes to copy.
- * @retval GUESTMEM_OK                  the bytes are copied.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ADDRESS   dst or src is in no region (nor, for 0 bytes, one past its
- *   end).
- * @retval GUESTMEM_E_INVALID_RANGE     one of the ranges meets a hole, or wraps; nothing was
- *   written.
- * @retval GUESTMEM_E_READ_ONLY         a region to write is read-only; nothing was written.
+ * @param mem   the memory.
+ * @param dst   first guest address to write.
+ * @param src   first guest address to read.
+ * @param size  bytes to copy.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  dst or src is in no region; for 0 bytes, also not at the end
+ *   of one.
+ * @retval GUESTMEM_E_INVALID_RANGE    a range meets a hole, or wraps; nothing was written.
+ * @retval GUESTMEM_E_READ_ONLY        a region to write is read-only; nothing was written.
  */
-int guestmem_dma_copy(const struct guestmem *mem, uint64_t dst, uint64_t src, uint64_t len);
+int guestmem_dma_copy(const struct guestmem *mem, uint64_t dst, uint64_t src, uint64_t size);
 
 /**
- * Fills guest memory, through regions that touch. DMA-level. Any thread.
+ * Fills guest memory, through adjacent regions. DMA-level.
  *
- * @param mem   a memory.
+ * @param mem   the memory.
  * @param addr  first guest address.
- * @param byte  what each byte is to be.
- * @param len   bytes to fill.
- * @retval GUESTMEM_OK                  the bytes are filled.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
- * @retval GUESTMEM_E_INVALID_RANGE     the range meets a hole, or wraps; nothing was written.
- * @retval GUESTMEM_E_READ_ONLY         a region in the range is read-only; nothing was written.
+ * @param byte  the value of each byte.
+ * @param size  bytes to fill.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+ *   one.
+ * @retval GUESTMEM_E_INVALID_RANGE    the range meets a hole, or wraps; nothing was written.
+ * @retval GUESTMEM_E_READ_ONLY        a region in the range is read-only; nothing was written.
  */
-int guestmem_dma_fill(const struct guestmem *mem, uint64_t addr, uint8_t byte, uint64_t len);
+int guestmem_dma_fill(const struct guestmem *mem, uint64_t addr, uint8_t byte, uint64_t size);
 
 /**
- * Reads an object whose parts must not be torn: in naturally aligned accesses of the widest size
- * of 8, 4, 2 and 1 bytes that divides its size, each once, ascending. Region-level. Any thread.
+ * Reads an object without tearing its fields: in ascending, naturally aligned accesses, each made
+ * once. Their width is the widest of 8, 4, 2 and 1 bytes that divides size. Region-level.
  *
- * @param mem   a memory.
+ * @param mem   the memory.
  * @param addr  guest address, a multiple of that width.
- * @param obj   where to put the object, at any alignment; left as it is on failure. May be NULL
- *   when size is 0.
- * @param size  bytes.
- * @retval GUESTMEM_OK                  the object is in *obj.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  obj is NULL.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
- * @retval GUESTMEM_E_INVALID_RANGE     the object does not end in the region it starts in.
- * @retval GUESTMEM_E_MISALIGNED        addr is not a multiple of the width.
+ * @param obj   receives the object, at any alignment. May be NULL when size is 0.
+ * @param size  size of the object in bytes.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+ *   one.
+ * @retval GUESTMEM_E_INVALID_RANGE    the object does not end in the region in which it starts.
+ * @retval GUESTMEM_E_MISALIGNED       addr is not a multiple of the width.
  */
 int guestmem_read_obj_volatile(const struct guestmem *mem, uint64_t addr, void *obj, size_t size);
 
 /**
- * Writes an object whose parts must not be torn: in naturally aligned accesses of the widest size
- * of 8, 4, 2 and 1 bytes that divides its size, each once, ascending. Region-level. Any thread.
+ * Writes an object without tearing its fields: in ascending, naturally aligned accesses, each made
+ * once. Their width is the widest of 8, 4, 2 and 1 bytes that divides size. Region-level.
  *
- * @param mem   a memory.
+ * @param mem   the memory.
  * @param addr  guest address, a multiple of that width.
  * @param obj   the object, at any alignment. May be NULL when size is 0.
- * @param size  bytes.
- * @retval GUESTMEM_OK                  the object is in guest memory.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  obj is NULL.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
- * @retval GUESTMEM_E_INVALID_RANGE     the object does not end in the region it starts in.
- * @retval GUESTMEM_E_MISALIGNED        addr is not a multiple of the width.
- * @retval GUESTMEM_E_READ_ONLY         the region is read-only and size is not 0.
+ * @param size  size of the object in bytes.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+ *   one.
+ * @retval GUESTMEM_E_INVALID_RANGE    the object does not end in the region in which it starts.
+ * @retval GUESTMEM_E_MISALIGNED       addr is not a multiple of the width.
+ * @retval GUESTMEM_E_READ_ONLY        the region is read-only and size is not 0.
  */
 int guestmem_write_obj_volatile(const struct guestmem *mem,
                                 uint64_t addr,
@@ -1249,36 +1227,35 @@ int guestmem_write_obj_volatile(const struct guestmem *mem,
 /*
  * 6 Access: values
  *
- * Values of 8, 16, 32 and 64 bits in host byte order, each moved by one access. Region-level: a
- * value that straddles two regions is an error.
+ * Values of 8, 16, 32 and 64 bits in host byte order. Each call makes one access. The calls are
+ * region-level: a value that lies in two regions is an error.
  */
 
-/** As memory_order_relaxed: no ordering, not torn. */
+/** As memory_order_relaxed: not torn, no ordering. */
 #define GUESTMEM_RELAXED 0
 
-/** As memory_order_acquire: what follows is not moved before the load. */
+/** As memory_order_acquire: later accesses stay behind the load. */
 #define GUESTMEM_ACQUIRE 2
 
-/** As memory_order_release: what precedes is not moved behind the store. */
+/** As memory_order_release: earlier accesses stay before the store. */
 #define GUESTMEM_RELEASE 3
 
-/** As memory_order_acq_rel: both, for guestmem_compare_exchange_u8() and its like. */
+/** As memory_order_acq_rel: acquire and release. For guestmem_compare_exchange_*() only. */
 #define GUESTMEM_ACQ_REL 4
 
-/** As memory_order_seq_cst: both, and one order of all such accesses for all threads. */
+/**
+ * As memory_order_seq_cst: acquire and release, and all threads see these accesses in one order.
+ */
 #define GUESTMEM_SEQ_CST 5
 
 /**
- * Reads a value at any alignment. Any thread.
+ * Reads a value at any alignment.
  *
- * @param mem   a memory.
+ * @param mem   the memory.
  * @param addr  guest address.
  * @param out   the value.
- * @retval GUESTMEM_OK                  *out is the value.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
- * @retval GUESTMEM_E_INVALID_RANGE     the value does not end in the region it starts in.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region.
+ * @retval GUESTMEM_E_INVALID_RANGE    the value does not end in the region in which it starts.
  */
 int guestmem_read_u8(const struct guestmem *mem, uint64_t addr, uint8_t *out);
 
@@ -1292,15 +1269,13 @@ int guestmem_read_u32(const struct guestmem *mem, uint64_t addr, uint32_t *out);
 int guestmem_read_u64(const struct guestmem *mem, uint64_t addr, uint64_t *out);
 
 /**
- * Writes a value at any alignment. Any thread.
+ * Writes a value at any alignment.
  *
- * @param mem    a memory.
+ * @param mem    the memory.
  * @param addr   guest address.
  * @param value  the value.
- * @retval GUESTMEM_OK                 the value is in guest memory.
- * @retval GUESTMEM_E_BAD_HANDLE       mem is no live memory.
  * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region.
- * @retval GUESTMEM_E_INVALID_RANGE    the value does not end in the region it starts in.
+ * @retval GUESTMEM_E_INVALID_RANGE    the value does not end in the region in which it starts.
  * @retval GUESTMEM_E_READ_ONLY        the region is read-only.
  */
 int guestmem_write_u8(const struct guestmem *mem, uint64_t addr, uint8_t value);
@@ -1315,17 +1290,14 @@ int guestmem_write_u32(const struct guestmem *mem, uint64_t addr, uint32_t value
 int guestmem_write_u64(const struct guestmem *mem, uint64_t addr, uint64_t value);
 
 /**
- * Reads a naturally aligned value by one access that is not torn. Any thread.
+ * Reads a naturally aligned value, which is not torn.
  *
- * @param mem   a memory.
+ * @param mem   the memory.
  * @param addr  guest address, a multiple of the value's size.
  * @param out   the value.
- * @retval GUESTMEM_OK                  *out is the value.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
- * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
- * @retval GUESTMEM_E_INVALID_RANGE     the value does not end in the region it starts in.
- * @retval GUESTMEM_E_MISALIGNED        addr is not a multiple of the value's size.
+ * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region.
+ * @retval GUESTMEM_E_INVALID_RANGE    the value does not end in the region in which it starts.
+ * @retval GUESTMEM_E_MISALIGNED       addr is not a multiple of the value's size.
  */
 int guestmem_read_volatile_u8(const struct guestmem *mem, uint64_t addr, uint8_t *out);
 
@@ -1339,15 +1311,13 @@ int guestmem_read_volatile_u32(const struct guestmem *mem, uint64_t addr, uint32
 int guestmem_read_volatile_u64(const struct guestmem *mem, uint64_t addr, uint64_t *out);
 
 /**
- * Writes a naturally aligned value by one access that is not torn. Any thread.
+ * Writes a naturally aligned value, which is not torn.
  *
- * @param mem    a memory.
+ * @param mem    the memory.
  * @param addr   guest address, a multiple of the value's size.
  * @param value  the value.
- * @retval GUESTMEM_OK                 the value is in guest memory.
- * @retval GUESTMEM_E_BAD_HANDLE       mem is no live memory.
  * @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region.
- * @retval GUESTMEM_E_INVALID_RANGE    the value does not end in the region it starts in.
+ * @retval GUESTMEM_E_INVALID_RANGE    the value does not end in the region in which it starts.
  * @retval GUESTMEM_E_MISALIGNED       addr is not a multiple of the value's size.
  * @retval GUESTMEM_E_READ_ONLY        the region is read-only.
  */
@@ -1363,17 +1333,15 @@ int guestmem_write_volatile_u32(const struct guestmem *mem, uint64_t addr, uint3
 int guestmem_write_volatile_u64(const struct guestmem *mem, uint64_t addr, uint64_t value);
 
 /**
- * Reads a naturally aligned value atomically: a ring index that the guest publishes. Any thread.
+ * Loads a naturally aligned value atomically, such as a ring index that the guest publishes.
  *
- * @param mem    a memory.
+ * @param mem    the memory.
  * @param addr   guest address, a multiple of the value's size.
  * @param order  GUESTMEM_RELAXED, GUESTMEM_ACQUIRE or GUESTMEM_SEQ_CST.
  * @param out    the value.
- * @retval GUESTMEM_OK                  *out is the value.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL, or the order is none that a load has.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  also: order is not valid for a load.
  * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
- * @retval GUESTMEM_E_INVALID_RANGE     the value does not end in the region it starts in.
+ * @retval GUESTMEM_E_INVALID_RANGE     the value does not end in the region in which it starts.
  * @retval GUESTMEM_E_MISALIGNED        addr is not a multiple of the value's size.
  */
 int guestmem_load_u8(const struct guestmem *mem, uint64_t addr, uint32_t order, uint8_t *out);
@@ -1388,17 +1356,15 @@ int guestmem_load_u32(const struct guestmem *mem, uint64_t addr, uint32_t order,
 int guestmem_load_u64(const struct guestmem *mem, uint64_t addr, uint32_t order, uint64_t *out);
 
 /**
- * Writes a naturally aligned value atomically: a ring index that the guest waits for. Any thread.
+ * Stores a naturally aligned value atomically, such as a ring index that the guest waits for.
  *
- * @param mem    a memory.
+ * @param mem    the memory.
  * @param addr   guest address, a multiple of the value's size.
  * @param value  the value.
  * @param order  GUESTMEM_RELAXED, GUESTMEM_RELEASE or GUESTMEM_SEQ_CST.
- * @retval GUESTMEM_OK                  the value is in guest memory.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  the order is none that a store has.
+ * @retval GUESTMEM_E_INVALID_ARGUMENT  also: order is not valid for a store.
  * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
- * @retval GUESTMEM_E_INVALID_RANGE     the value does not end in the region it starts in.
+ * @retval GUESTMEM_E_INVALID_RANGE     the value does not end in the region in which it starts.
  * @retval GUESTMEM_E_MISALIGNED        addr is not a multiple of the value's size.
  * @retval GUESTMEM_E_READ_ONLY         the region is read-only.
  */
@@ -1414,21 +1380,19 @@ int guestmem_store_u32(const struct guestmem *mem, uint64_t addr, uint32_t value
 int guestmem_store_u64(const struct guestmem *mem, uint64_t addr, uint64_t value, uint32_t order);
 
 /**
- * Replaces a naturally aligned value atomically, if it is what is expected. Any thread.
+ * Replaces a naturally aligned value atomically if it has the expected value.
  *
- * @param mem        a memory.
+ * @param mem        the memory.
  * @param addr       guest address, a multiple of the value's size.
- * @param expected   what the value is to be; when it is something else, set to that. Left as it is
- *   on failure.
+ * @param expected   In: the expected value. Out: the actual value if they differ. Unchanged on
+ *   failure.
  * @param desired    the new value.
- * @param order      one of the GUESTMEM_* orders, for the exchange. When the value is not what is
- *   expected its load is ordered as far as a load can be.
+ * @param order      any of the orders above. If the values differ, the load has it as far as
+ *   a load can.
  * @param exchanged  true if the value was replaced. May be NULL.
- * @retval GUESTMEM_OK                  compared; *exchanged tells whether it was replaced.
- * @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
- * @retval GUESTMEM_E_INVALID_ARGUMENT  expected is NULL, or order is none of the orders.
+ * @retval GUESTMEM_OK                  the values were compared; *exchanged tells the result.
  * @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
- * @retval GUESTMEM_E_INVALID_RANGE     the value does not end in the region it starts in.
+ * @retval GUESTMEM_E_INVALID_RANGE     the value does not end in the region in which it starts.
  * @retval GUESTMEM_E_MISALIGNED        addr is not a multiple of the value's size.
  * @retval GUESTMEM_E_READ_ONLY         the region is read-only.
  */
@@ -1734,7 +1698,7 @@ void *guestmem_view_ptr_writable_fn(const struct guestmem_view *view, uint64_t a
 /*
  * 7 The inline path: exported twins for values
  *
- * Each the same as the inline function without `_fn`.
+ * Each does the same as the inline function without `_fn` in its name.
  */
 
 /**
@@ -1742,8 +1706,8 @@ void *guestmem_view_ptr_writable_fn(const struct guestmem_view *view, uint64_t a
  *
  * @param view  a view.
  * @param addr  guest address.
- * @param out   the value; 0 where false is returned.
- * @return False when the value is not within one region.
+ * @param out   the value; 0 on failure.
+ * @return False if the value is not within one region.
  */
 bool guestmem_view_read_u8_fn(const struct guestmem_view *view, uint64_t addr, uint8_t *out);
 
@@ -1762,7 +1726,7 @@ bool guestmem_view_read_u64_fn(const struct guestmem_view *view, uint64_t addr, 
  * @param view   a view.
  * @param addr   guest address.
  * @param value  the value.
- * @return False when the value is not within one region, or that is read-only.
+ * @return False if the value is not within one region, or that region is read-only.
  */
 bool guestmem_view_write_u8_fn(const struct guestmem_view *view, uint64_t addr, uint8_t value);
 
@@ -1780,9 +1744,9 @@ bool guestmem_view_write_u64_fn(const struct guestmem_view *view, uint64_t addr,
  *
  * @param view   a view.
  * @param addr   guest address, a multiple of the value's size.
- * @param order  GUESTMEM_RELAXED, _ACQUIRE or _SEQ_CST.
- * @param out    the value; 0 where false is returned.
- * @return False when the value is not within one region or not aligned, or for another order.
+ * @param order  GUESTMEM_RELAXED, GUESTMEM_ACQUIRE or GUESTMEM_SEQ_CST.
+ * @param out    the value; 0 on failure.
+ * @return False if the value is not within one region or not aligned, or order is another.
  */
 bool guestmem_view_load_u8_fn(const struct guestmem_view *view,
                               uint64_t addr,
@@ -1813,9 +1777,9 @@ bool guestmem_view_load_u64_fn(const struct guestmem_view *view,
  * @param view   a view.
  * @param addr   guest address, a multiple of the value's size.
  * @param value  the value.
- * @param order  GUESTMEM_RELAXED, _RELEASE or _SEQ_CST.
- * @return False when the value is not within one region or not aligned, when the region is
- *   read-only, or for another order.
+ * @param order  GUESTMEM_RELAXED, GUESTMEM_RELEASE or GUESTMEM_SEQ_CST.
+ * @return False if the value is not within one region or not aligned, the region is read-only, or
+ *   order is another.
  */
 bool guestmem_view_store_u8_fn(const struct guestmem_view *view,
                                uint64_t addr,
@@ -1844,10 +1808,10 @@ bool guestmem_view_store_u64_fn(const struct guestmem_view *view,
  * The exported twin of guestmem_slice_load_u8().
  *
  * @param s       a live slice.
- * @param offset  bytes from its start.
- * @param order   GUESTMEM_RELAXED, _ACQUIRE or _SEQ_CST.
- * @param out     the value; 0 where false is returned.
- * @return False when the value is not within the slice or not aligned, or for another order.
+ * @param offset  start, in bytes from the slice's start.
+ * @param order   GUESTMEM_RELAXED, GUESTMEM_ACQUIRE or GUESTMEM_SEQ_CST.
+ * @param out     the value; 0 on failure.
+ * @return False if the value is not within the slice or not aligned, or order is another.
  */
 bool guestmem_slice_load_u8_fn(struct guestmem_slice s,
                                size_t offset,
@@ -1875,11 +1839,11 @@ bool guestmem_slice_load_u64_fn(struct guestmem_slice s,
 /**
  * The exported twin of guestmem_slice_store_u8().
  *
- * @param s       a live slice to write, as guestmem_get_slice_writable() gives it.
- * @param offset  bytes from its start.
+ * @param s       a live slice that may be written, as from guestmem_get_slice_writable().
+ * @param offset  start, in bytes from the slice's start.
  * @param value   the value.
- * @param order   GUESTMEM_RELAXED, _RELEASE or _SEQ_CST.
- * @return False when the value is not within the slice or not aligned, or for another order.
+ * @param order   GUESTMEM_RELAXED, GUESTMEM_RELEASE or GUESTMEM_SEQ_CST.
+ * @return False if the value is not within the slice or not aligned, or order is another.
  */
 bool guestmem_slice_store_u8_fn(struct guestmem_slice s,
                                 size_t offset,

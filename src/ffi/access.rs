@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! 6 Access: bytes and objects
 //!
-//! Every range is checked in full before the first byte moves. A copy whose source and destination
-//! are 8-byte aligned moves whole 8-byte words, each once; aligned words of 2 and 4 bytes are
+//! Each call checks the whole range before it moves the first byte. If source and destination are
+//! 8-byte aligned, a copy moves each 8-byte word in one access. Aligned words of 2 and 4 bytes are
 //! not torn either.
 
 use crate::access::lookup::Lookup;
@@ -14,17 +14,15 @@ use crate::memory::guest::GuestMemory;
 use crate::memory::table::Table;
 use std::ffi::{c_int, c_void};
 
-/// Reads from one region, fewer bytes than asked for at its end. Region-level. Any thread.
+/// Reads from one region, fewer bytes than len at its end. Region-level.
 ///
-/// @param mem   a memory.
+/// @param mem   the memory.
 /// @param addr  first guest address.
-/// @param buf   where to put the bytes. May be NULL when len is 0.
+/// @param buf   receives the bytes. May be NULL when len is 0.
 /// @param len   bytes to read.
 /// @param done  bytes read, at most len.
-/// @retval GUESTMEM_OK                  *done bytes are in buf.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
+/// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+///   one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_read(
     mem: *const guestmem,
@@ -47,18 +45,16 @@ pub unsafe extern "C" fn guestmem_read(
     }
 }
 
-/// Writes to one region, fewer bytes than asked for at its end. Region-level. Any thread.
+/// Writes to one region, fewer bytes than len at its end. Region-level.
 ///
-/// @param mem   a memory.
+/// @param mem   the memory.
 /// @param addr  first guest address.
 /// @param buf   the bytes. May be NULL when len is 0.
 /// @param len   bytes to write.
 /// @param done  bytes written, at most len.
-/// @retval GUESTMEM_OK                  *done bytes are in guest memory.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  a NULL pointer.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
-/// @retval GUESTMEM_E_READ_ONLY         the region is read-only and len is not 0.
+/// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+///   one.
+/// @retval GUESTMEM_E_READ_ONLY        the region is read-only and len is not 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_write(
     mem: *const guestmem,
@@ -81,17 +77,15 @@ pub unsafe extern "C" fn guestmem_write(
     }
 }
 
-/// Reads from one region: all or nothing. Region-level. Any thread.
+/// Reads all len bytes from one region, or nothing. Region-level.
 ///
-/// @param mem   a memory.
+/// @param mem   the memory.
 /// @param addr  first guest address.
-/// @param buf   where to put the bytes; left as it is on failure. May be NULL when len is 0.
+/// @param buf   receives the bytes. May be NULL when len is 0.
 /// @param len   bytes to read.
-/// @retval GUESTMEM_OK                  the bytes are in buf.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  buf is NULL.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
-/// @retval GUESTMEM_E_SHORT_READ        the region ends before that.
+/// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+///   one.
+/// @retval GUESTMEM_E_SHORT_READ       the region ends before the range does.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_read_exact(
     mem: *const guestmem,
@@ -103,18 +97,16 @@ pub unsafe extern "C" fn guestmem_read_exact(
     unsafe { reading(mem, addr, buf, len, |mem, addr, buf, len| mem.read_exact(addr, buf, len)) }
 }
 
-/// Writes to one region: all or nothing. Region-level. Any thread.
+/// Writes all len bytes to one region, or nothing. Region-level.
 ///
-/// @param mem   a memory.
+/// @param mem   the memory.
 /// @param addr  first guest address.
 /// @param buf   the bytes. May be NULL when len is 0.
 /// @param len   bytes to write.
-/// @retval GUESTMEM_OK                  the bytes are in guest memory.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  buf is NULL.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
-/// @retval GUESTMEM_E_SHORT_WRITE       the region ends before that; nothing was written.
-/// @retval GUESTMEM_E_READ_ONLY         the region is read-only and len is not 0.
+/// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+///   one.
+/// @retval GUESTMEM_E_SHORT_WRITE      the region ends before the range does; nothing was written.
+/// @retval GUESTMEM_E_READ_ONLY        the region is read-only and len is not 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_write_all(
     mem: *const guestmem,
@@ -126,17 +118,15 @@ pub unsafe extern "C" fn guestmem_write_all(
     unsafe { writing(mem, addr, buf, len, |mem, addr, buf, len| mem.write_all(addr, buf, len)) }
 }
 
-/// Reads as a device does, through regions that touch: all or nothing. DMA-level. Any thread.
+/// Reads all len bytes as a device does, through adjacent regions, or nothing. DMA-level.
 ///
-/// @param mem   a memory.
+/// @param mem   the memory.
 /// @param addr  first guest address.
-/// @param buf   where to put the bytes; left as it is on failure. May be NULL when len is 0.
+/// @param buf   receives the bytes. May be NULL when len is 0.
 /// @param len   bytes to read.
-/// @retval GUESTMEM_OK                  the bytes are in buf.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  buf is NULL.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
-/// @retval GUESTMEM_E_INVALID_RANGE     the range meets a hole, or wraps.
+/// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+///   one.
+/// @retval GUESTMEM_E_INVALID_RANGE    the range meets a hole, or wraps.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_dma_read(
     mem: *const guestmem,
@@ -148,18 +138,16 @@ pub unsafe extern "C" fn guestmem_dma_read(
     unsafe { reading(mem, addr, buf, len, |mem, addr, buf, len| mem.dma_read(addr, buf, len)) }
 }
 
-/// Writes as a device does, through regions that touch: all or nothing. DMA-level. Any thread.
+/// Writes all len bytes as a device does, through adjacent regions, or nothing. DMA-level.
 ///
-/// @param mem   a memory.
+/// @param mem   the memory.
 /// @param addr  first guest address.
 /// @param buf   the bytes. May be NULL when len is 0.
 /// @param len   bytes to write.
-/// @retval GUESTMEM_OK                  the bytes are in guest memory.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  buf is NULL.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
-/// @retval GUESTMEM_E_INVALID_RANGE     the range meets a hole, or wraps; nothing was written.
-/// @retval GUESTMEM_E_READ_ONLY         a region in the range is read-only; nothing was written.
+/// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+///   one.
+/// @retval GUESTMEM_E_INVALID_RANGE    the range meets a hole, or wraps; nothing was written.
+/// @retval GUESTMEM_E_READ_ONLY        a region in the range is read-only; nothing was written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_dma_write(
     mem: *const guestmem,
@@ -171,68 +159,60 @@ pub unsafe extern "C" fn guestmem_dma_write(
     unsafe { writing(mem, addr, buf, len, |mem, addr, buf, len| mem.dma_write(addr, buf, len)) }
 }
 
-/// Copies within guest memory, through regions that touch; overlap of guest addresses as
-/// memmove(3). Where different regions share host memory, that is not looked at. DMA-level. Any
-/// thread.
+/// Copies within guest memory, through adjacent regions. Guest addresses may overlap, as in
+/// memmove(3). The call does not detect an overlap of regions that share host memory. DMA-level.
 ///
-/// @param mem  a memory.
-/// @param dst  first guest address to write.
-/// @param src  first guest address to read.
-/// @param len  bytes to copy.
-/// @retval GUESTMEM_OK                  the bytes are copied.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   dst or src is in no region (nor, for 0 bytes, one past its
-///   end).
-/// @retval GUESTMEM_E_INVALID_RANGE     one of the ranges meets a hole, or wraps; nothing was
-///   written.
-/// @retval GUESTMEM_E_READ_ONLY         a region to write is read-only; nothing was written.
+/// @param mem   the memory.
+/// @param dst   first guest address to write.
+/// @param src   first guest address to read.
+/// @param size  bytes to copy.
+/// @retval GUESTMEM_E_INVALID_ADDRESS  dst or src is in no region; for 0 bytes, also not at the end
+///   of one.
+/// @retval GUESTMEM_E_INVALID_RANGE    a range meets a hole, or wraps; nothing was written.
+/// @retval GUESTMEM_E_READ_ONLY        a region to write is read-only; nothing was written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_dma_copy(
     mem: *const guestmem,
     dst: u64,
     src: u64,
-    len: u64,
+    size: u64,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its handle.
-    call_in_memory(Some((dst, len)), move || unsafe { memory(mem)? }.dma_copy(dst, src, len))
+    call_in_memory(Some((dst, size)), move || unsafe { memory(mem)? }.dma_copy(dst, src, size))
 }
 
-/// Fills guest memory, through regions that touch. DMA-level. Any thread.
+/// Fills guest memory, through adjacent regions. DMA-level.
 ///
-/// @param mem   a memory.
+/// @param mem   the memory.
 /// @param addr  first guest address.
-/// @param byte  what each byte is to be.
-/// @param len   bytes to fill.
-/// @retval GUESTMEM_OK                  the bytes are filled.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
-/// @retval GUESTMEM_E_INVALID_RANGE     the range meets a hole, or wraps; nothing was written.
-/// @retval GUESTMEM_E_READ_ONLY         a region in the range is read-only; nothing was written.
+/// @param byte  the value of each byte.
+/// @param size  bytes to fill.
+/// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+///   one.
+/// @retval GUESTMEM_E_INVALID_RANGE    the range meets a hole, or wraps; nothing was written.
+/// @retval GUESTMEM_E_READ_ONLY        a region in the range is read-only; nothing was written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_dma_fill(
     mem: *const guestmem,
     addr: u64,
     byte: u8,
-    len: u64,
+    size: u64,
 ) -> c_int {
     // SAFETY: the caller keeps to the manual for its handle.
-    call_in_memory(Some((addr, len)), move || unsafe { memory(mem)? }.dma_fill(addr, byte, len))
+    call_in_memory(Some((addr, size)), move || unsafe { memory(mem)? }.dma_fill(addr, byte, size))
 }
 
-/// Reads an object whose parts must not be torn: in naturally aligned accesses of the widest size
-/// of 8, 4, 2 and 1 bytes that divides its size, each once, ascending. Region-level. Any thread.
+/// Reads an object without tearing its fields: in ascending, naturally aligned accesses, each made
+/// once. Their width is the widest of 8, 4, 2 and 1 bytes that divides size. Region-level.
 ///
-/// @param mem   a memory.
+/// @param mem   the memory.
 /// @param addr  guest address, a multiple of that width.
-/// @param obj   where to put the object, at any alignment; left as it is on failure. May be NULL
-///   when size is 0.
-/// @param size  bytes.
-/// @retval GUESTMEM_OK                  the object is in *obj.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  obj is NULL.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
-/// @retval GUESTMEM_E_INVALID_RANGE     the object does not end in the region it starts in.
-/// @retval GUESTMEM_E_MISALIGNED        addr is not a multiple of the width.
+/// @param obj   receives the object, at any alignment. May be NULL when size is 0.
+/// @param size  size of the object in bytes.
+/// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+///   one.
+/// @retval GUESTMEM_E_INVALID_RANGE    the object does not end in the region in which it starts.
+/// @retval GUESTMEM_E_MISALIGNED       addr is not a multiple of the width.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_read_obj_volatile(
     mem: *const guestmem,
@@ -251,20 +231,18 @@ pub unsafe extern "C" fn guestmem_read_obj_volatile(
     }
 }
 
-/// Writes an object whose parts must not be torn: in naturally aligned accesses of the widest size
-/// of 8, 4, 2 and 1 bytes that divides its size, each once, ascending. Region-level. Any thread.
+/// Writes an object without tearing its fields: in ascending, naturally aligned accesses, each made
+/// once. Their width is the widest of 8, 4, 2 and 1 bytes that divides size. Region-level.
 ///
-/// @param mem   a memory.
+/// @param mem   the memory.
 /// @param addr  guest address, a multiple of that width.
 /// @param obj   the object, at any alignment. May be NULL when size is 0.
-/// @param size  bytes.
-/// @retval GUESTMEM_OK                  the object is in guest memory.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  obj is NULL.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region (nor, for 0 bytes, one past its end).
-/// @retval GUESTMEM_E_INVALID_RANGE     the object does not end in the region it starts in.
-/// @retval GUESTMEM_E_MISALIGNED        addr is not a multiple of the width.
-/// @retval GUESTMEM_E_READ_ONLY         the region is read-only and size is not 0.
+/// @param size  size of the object in bytes.
+/// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region; for 0 bytes, also not at the end of
+///   one.
+/// @retval GUESTMEM_E_INVALID_RANGE    the object does not end in the region in which it starts.
+/// @retval GUESTMEM_E_MISALIGNED       addr is not a multiple of the width.
+/// @retval GUESTMEM_E_READ_ONLY        the region is read-only and size is not 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_write_obj_volatile(
     mem: *const guestmem,

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! 6 Access: values
 //!
-//! Values of 8, 16, 32 and 64 bits in host byte order, each moved by one access. Region-level: a
-//! value that straddles two regions is an error.
-// Written out for each width, because the header generator does not look into macros, and as short
-// as can be: rustfmt leaves this file alone. What each family does stands at its first function.
+//! Values of 8, 16, 32 and 64 bits in host byte order. Each call makes one access. The calls are
+//! region-level: a value that lies in two regions is an error.
+// The functions are written out for each width, because the header generator does not expand macros.
+// rustfmt skips this file, so that each takes few lines. The first of a family documents them all.
 
-// SAFETY, for every function here: the pointers go on as they came, and the caller keeps to the
+// SAFETY, for every function here: it passes its pointers on unchanged, and the caller keeps to the
 // manual for them.
 #![allow(unsafe_op_in_unsafe_fn)]
 
@@ -17,27 +17,24 @@ use crate::ffi::memory::guestmem;
 use std::ffi::c_int;
 use std::sync::atomic::Ordering;
 
-/// As memory_order_relaxed: no ordering, not torn.
+/// As memory_order_relaxed: not torn, no ordering.
 pub const GUESTMEM_RELAXED: u32 = 0;
-/// As memory_order_acquire: what follows is not moved before the load.
+/// As memory_order_acquire: later accesses stay behind the load.
 pub const GUESTMEM_ACQUIRE: u32 = 2;
-/// As memory_order_release: what precedes is not moved behind the store.
+/// As memory_order_release: earlier accesses stay before the store.
 pub const GUESTMEM_RELEASE: u32 = 3;
-/// As memory_order_acq_rel: both, for guestmem_compare_exchange_u8() and its like.
+/// As memory_order_acq_rel: acquire and release. For guestmem_compare_exchange_*() only.
 pub const GUESTMEM_ACQ_REL: u32 = 4;
-/// As memory_order_seq_cst: both, and one order of all such accesses for all threads.
+/// As memory_order_seq_cst: acquire and release, and all threads see these accesses in one order.
 pub const GUESTMEM_SEQ_CST: u32 = 5;
 
-/// Reads a value at any alignment. Any thread.
+/// Reads a value at any alignment.
 ///
-/// @param mem   a memory.
+/// @param mem   the memory.
 /// @param addr  guest address.
 /// @param out   the value.
-/// @retval GUESTMEM_OK                  *out is the value.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
-/// @retval GUESTMEM_E_INVALID_RANGE     the value does not end in the region it starts in.
+/// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region.
+/// @retval GUESTMEM_E_INVALID_RANGE    the value does not end in the region in which it starts.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_read_u8(mem: *const guestmem, addr: u64, out: *mut u8) -> c_int {
     get(mem, addr, out, || READ)
@@ -61,15 +58,13 @@ pub unsafe extern "C" fn guestmem_read_u64(mem: *const guestmem, addr: u64, out:
     get(mem, addr, out, || READ)
 }
 
-/// Writes a value at any alignment. Any thread.
+/// Writes a value at any alignment.
 ///
-/// @param mem    a memory.
+/// @param mem    the memory.
 /// @param addr   guest address.
 /// @param value  the value.
-/// @retval GUESTMEM_OK                 the value is in guest memory.
-/// @retval GUESTMEM_E_BAD_HANDLE       mem is no live memory.
 /// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region.
-/// @retval GUESTMEM_E_INVALID_RANGE    the value does not end in the region it starts in.
+/// @retval GUESTMEM_E_INVALID_RANGE    the value does not end in the region in which it starts.
 /// @retval GUESTMEM_E_READ_ONLY        the region is read-only.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_write_u8(mem: *const guestmem, addr: u64, value: u8) -> c_int {
@@ -94,17 +89,14 @@ pub unsafe extern "C" fn guestmem_write_u64(mem: *const guestmem, addr: u64, val
     put(mem, addr, move || write(value))
 }
 
-/// Reads a naturally aligned value by one access that is not torn. Any thread.
+/// Reads a naturally aligned value, which is not torn.
 ///
-/// @param mem   a memory.
+/// @param mem   the memory.
 /// @param addr  guest address, a multiple of the value's size.
 /// @param out   the value.
-/// @retval GUESTMEM_OK                  *out is the value.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL.
-/// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
-/// @retval GUESTMEM_E_INVALID_RANGE     the value does not end in the region it starts in.
-/// @retval GUESTMEM_E_MISALIGNED        addr is not a multiple of the value's size.
+/// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region.
+/// @retval GUESTMEM_E_INVALID_RANGE    the value does not end in the region in which it starts.
+/// @retval GUESTMEM_E_MISALIGNED       addr is not a multiple of the value's size.
 // Alone not inlined, or it would become one function with guestmem_read_u8(), which does the same.
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -130,15 +122,13 @@ pub unsafe extern "C" fn guestmem_read_volatile_u64(mem: *const guestmem, addr: 
     get(mem, addr, out, || READ_ALIGNED)
 }
 
-/// Writes a naturally aligned value by one access that is not torn. Any thread.
+/// Writes a naturally aligned value, which is not torn.
 ///
-/// @param mem    a memory.
+/// @param mem    the memory.
 /// @param addr   guest address, a multiple of the value's size.
 /// @param value  the value.
-/// @retval GUESTMEM_OK                 the value is in guest memory.
-/// @retval GUESTMEM_E_BAD_HANDLE       mem is no live memory.
 /// @retval GUESTMEM_E_INVALID_ADDRESS  addr is in no region.
-/// @retval GUESTMEM_E_INVALID_RANGE    the value does not end in the region it starts in.
+/// @retval GUESTMEM_E_INVALID_RANGE    the value does not end in the region in which it starts.
 /// @retval GUESTMEM_E_MISALIGNED       addr is not a multiple of the value's size.
 /// @retval GUESTMEM_E_READ_ONLY        the region is read-only.
 // Alone not inlined, or it would become one function with guestmem_write_u8(), which does the same.
@@ -166,17 +156,15 @@ pub unsafe extern "C" fn guestmem_write_volatile_u64(mem: *const guestmem, addr:
     put(mem, addr, move || write_aligned(value))
 }
 
-/// Reads a naturally aligned value atomically: a ring index that the guest publishes. Any thread.
+/// Loads a naturally aligned value atomically, such as a ring index that the guest publishes.
 ///
-/// @param mem    a memory.
+/// @param mem    the memory.
 /// @param addr   guest address, a multiple of the value's size.
 /// @param order  GUESTMEM_RELAXED, GUESTMEM_ACQUIRE or GUESTMEM_SEQ_CST.
 /// @param out    the value.
-/// @retval GUESTMEM_OK                  *out is the value.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  out is NULL, or the order is none that a load has.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  also: order is not valid for a load.
 /// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
-/// @retval GUESTMEM_E_INVALID_RANGE     the value does not end in the region it starts in.
+/// @retval GUESTMEM_E_INVALID_RANGE     the value does not end in the region in which it starts.
 /// @retval GUESTMEM_E_MISALIGNED        addr is not a multiple of the value's size.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_load_u8(mem: *const guestmem, addr: u64, order: u32, out: *mut u8) -> c_int {
@@ -201,17 +189,15 @@ pub unsafe extern "C" fn guestmem_load_u64(mem: *const guestmem, addr: u64, orde
     get(mem, addr, out, move || load(order))
 }
 
-/// Writes a naturally aligned value atomically: a ring index that the guest waits for. Any thread.
+/// Stores a naturally aligned value atomically, such as a ring index that the guest waits for.
 ///
-/// @param mem    a memory.
+/// @param mem    the memory.
 /// @param addr   guest address, a multiple of the value's size.
 /// @param value  the value.
 /// @param order  GUESTMEM_RELAXED, GUESTMEM_RELEASE or GUESTMEM_SEQ_CST.
-/// @retval GUESTMEM_OK                  the value is in guest memory.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  the order is none that a store has.
+/// @retval GUESTMEM_E_INVALID_ARGUMENT  also: order is not valid for a store.
 /// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
-/// @retval GUESTMEM_E_INVALID_RANGE     the value does not end in the region it starts in.
+/// @retval GUESTMEM_E_INVALID_RANGE     the value does not end in the region in which it starts.
 /// @retval GUESTMEM_E_MISALIGNED        addr is not a multiple of the value's size.
 /// @retval GUESTMEM_E_READ_ONLY         the region is read-only.
 #[unsafe(no_mangle)]
@@ -237,21 +223,19 @@ pub unsafe extern "C" fn guestmem_store_u64(mem: *const guestmem, addr: u64, val
     put(mem, addr, move || store(value, order))
 }
 
-/// Replaces a naturally aligned value atomically, if it is what is expected. Any thread.
+/// Replaces a naturally aligned value atomically if it has the expected value.
 ///
-/// @param mem        a memory.
+/// @param mem        the memory.
 /// @param addr       guest address, a multiple of the value's size.
-/// @param expected   what the value is to be; when it is something else, set to that. Left as it is
-///   on failure.
+/// @param expected   In: the expected value. Out: the actual value if they differ. Unchanged on
+///   failure.
 /// @param desired    the new value.
-/// @param order      one of the GUESTMEM_* orders, for the exchange. When the value is not what is
-///   expected its load is ordered as far as a load can be.
+/// @param order      any of the orders above. If the values differ, the load has it as far as
+///   a load can.
 /// @param exchanged  true if the value was replaced. May be NULL.
-/// @retval GUESTMEM_OK                  compared; *exchanged tells whether it was replaced.
-/// @retval GUESTMEM_E_BAD_HANDLE        mem is no live memory.
-/// @retval GUESTMEM_E_INVALID_ARGUMENT  expected is NULL, or order is none of the orders.
+/// @retval GUESTMEM_OK                  the values were compared; *exchanged tells the result.
 /// @retval GUESTMEM_E_INVALID_ADDRESS   addr is in no region.
-/// @retval GUESTMEM_E_INVALID_RANGE     the value does not end in the region it starts in.
+/// @retval GUESTMEM_E_INVALID_RANGE     the value does not end in the region in which it starts.
 /// @retval GUESTMEM_E_MISALIGNED        addr is not a multiple of the value's size.
 /// @retval GUESTMEM_E_READ_ONLY         the region is read-only.
 #[unsafe(no_mangle)]

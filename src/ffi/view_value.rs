@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! 7 The inline path: exported twins for values
 //!
-//! Each the same as the inline function without `_fn`.
-// Written out for each width, because the header generator does not look into macros, and as short
-// as can be: rustfmt leaves this file alone. What each family does stands at its first function.
+//! Each does the same as the inline function without `_fn` in its name.
+// The functions are written out for each width, because the header generator does not expand macros.
+// rustfmt skips this file, so that each takes few lines. The first of a family documents them all.
 
-// SAFETY, for every function here: the pointers go on as they came, and the caller keeps to the
+// SAFETY, for every function here: it passes its pointers on unchanged, and the caller keeps to the
 // manual for them.
 #![allow(unsafe_op_in_unsafe_fn)]
 
@@ -18,8 +18,8 @@ use crate::ffi::view::guestmem_view;
 ///
 /// @param view  a view.
 /// @param addr  guest address.
-/// @param out   the value; 0 where false is returned.
-/// @return False when the value is not within one region.
+/// @param out   the value; 0 on failure.
+/// @return False if the value is not within one region.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_view_read_u8_fn(view: *const guestmem_view, addr: u64, out: *mut u8) -> bool {
     give(out, by_view(view, addr, || READ))
@@ -48,7 +48,7 @@ pub unsafe extern "C" fn guestmem_view_read_u64_fn(view: *const guestmem_view, a
 /// @param view   a view.
 /// @param addr   guest address.
 /// @param value  the value.
-/// @return False when the value is not within one region, or that is read-only.
+/// @return False if the value is not within one region, or that region is read-only.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_view_write_u8_fn(view: *const guestmem_view, addr: u64, value: u8) -> bool {
     by_view(view, addr, move || write(value)).is_some()
@@ -76,9 +76,9 @@ pub unsafe extern "C" fn guestmem_view_write_u64_fn(view: *const guestmem_view, 
 ///
 /// @param view   a view.
 /// @param addr   guest address, a multiple of the value's size.
-/// @param order  GUESTMEM_RELAXED, _ACQUIRE or _SEQ_CST.
-/// @param out    the value; 0 where false is returned.
-/// @return False when the value is not within one region or not aligned, or for another order.
+/// @param order  GUESTMEM_RELAXED, GUESTMEM_ACQUIRE or GUESTMEM_SEQ_CST.
+/// @param out    the value; 0 on failure.
+/// @return False if the value is not within one region or not aligned, or order is another.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_view_load_u8_fn(
     view: *const guestmem_view, addr: u64, order: u32, out: *mut u8,
@@ -115,9 +115,9 @@ pub unsafe extern "C" fn guestmem_view_load_u64_fn(
 /// @param view   a view.
 /// @param addr   guest address, a multiple of the value's size.
 /// @param value  the value.
-/// @param order  GUESTMEM_RELAXED, _RELEASE or _SEQ_CST.
-/// @return False when the value is not within one region or not aligned, when the region is
-///   read-only, or for another order.
+/// @param order  GUESTMEM_RELAXED, GUESTMEM_RELEASE or GUESTMEM_SEQ_CST.
+/// @return False if the value is not within one region or not aligned, the region is read-only, or
+///   order is another.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_view_store_u8_fn(
     view: *const guestmem_view, addr: u64, value: u8, order: u32,
@@ -152,10 +152,10 @@ pub unsafe extern "C" fn guestmem_view_store_u64_fn(
 /// The exported twin of guestmem_slice_load_u8().
 ///
 /// @param s       a live slice.
-/// @param offset  bytes from its start.
-/// @param order   GUESTMEM_RELAXED, _ACQUIRE or _SEQ_CST.
-/// @param out     the value; 0 where false is returned.
-/// @return False when the value is not within the slice or not aligned, or for another order.
+/// @param offset  start, in bytes from the slice's start.
+/// @param order   GUESTMEM_RELAXED, GUESTMEM_ACQUIRE or GUESTMEM_SEQ_CST.
+/// @param out     the value; 0 on failure.
+/// @return False if the value is not within the slice or not aligned, or order is another.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_slice_load_u8_fn(s: guestmem_slice, offset: usize, order: u32, out: *mut u8) -> bool {
     give(out, in_slice(s, offset, move || load(order)))
@@ -187,11 +187,11 @@ pub unsafe extern "C" fn guestmem_slice_load_u64_fn(
 
 /// The exported twin of guestmem_slice_store_u8().
 ///
-/// @param s       a live slice to write, as guestmem_get_slice_writable() gives it.
-/// @param offset  bytes from its start.
+/// @param s       a live slice that may be written, as from guestmem_get_slice_writable().
+/// @param offset  start, in bytes from the slice's start.
 /// @param value   the value.
-/// @param order   GUESTMEM_RELAXED, _RELEASE or _SEQ_CST.
-/// @return False when the value is not within the slice or not aligned, or for another order.
+/// @param order   GUESTMEM_RELAXED, GUESTMEM_RELEASE or GUESTMEM_SEQ_CST.
+/// @return False if the value is not within the slice or not aligned, or order is another.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn guestmem_slice_store_u8_fn(s: guestmem_slice, offset: usize, value: u8, order: u32) -> bool {
     in_slice(s, offset, move || store(value, order)).is_some()
