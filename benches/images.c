@@ -59,6 +59,8 @@ static const struct row rows[] = {
     SAVE_SPARSE("save, 10 % scattered", SCATTERED_10),
     RESTORES("10 % scattered", SCATTERED_10, 0.85, 0.5),
 
+    SAVE_SPARSE("save, 10 % in runs of 64 KiB", SHORT_RUNS_10),
+
     SNAPSHOT("snapshot, 10 % in runs, to tmpfs", RUNS_10, TMPFS, 0, 0),
     SAVE("save, 10 % in runs", RUNS_10),
     SAVE_SPARSE("save, 10 % in runs", RUNS_10),

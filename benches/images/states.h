@@ -8,9 +8,9 @@
 #include "../system.h"
 #include <sys/stat.h>
 
-enum { PAGE = 4096, WORDS = PAGE / 8, RUN = 64 };
+enum { PAGE = 4096, WORDS = PAGE / 8, RUN = 64, SHORT_RUN = 16 };
 
-enum state { SCATTERED_01, SCATTERED_1, SCATTERED_10, RUNS_10, EVERYTHING, ZEROS };
+enum state { SCATTERED_01, SCATTERED_1, SCATTERED_10, SHORT_RUNS_10, RUNS_10, EVERYTHING, ZEROS };
 
 struct pages {
     enum state state;
@@ -22,8 +22,9 @@ struct pages {
 
 static struct pages choose_pages(enum state state, uint64_t memory_size)
 {
-    static const unsigned permille[] = {1, 10, 100, 100, 1000, 1000};
-    const size_t total = (size_t)(memory_size / PAGE), run = state == RUNS_10 ? RUN : 1;
+    static const unsigned permille[] = {1, 10, 100, 100, 100, 1000, 1000};
+    const size_t total = (size_t)(memory_size / PAGE);
+    const size_t run = state == RUNS_10 ? RUN : state == SHORT_RUNS_10 ? SHORT_RUN : 1;
     struct pages pages = {state, memory_size, calloc(total, sizeof(bool)),
                           calloc(total, sizeof(uint64_t)), 0};
     uint64_t random = 1;

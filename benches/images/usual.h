@@ -149,8 +149,7 @@ static struct usual_text usual_snapshot(const struct usual_memory *mem, int out)
     return metadata;
 }
 
-/* Each range at its own offset: holes stay holes. Of pwrite, sync_file_range on a second thread,
- * fallocate first and two threads that write, the first was the fastest through the page cache. */
+/* Each range at its own offset: holes stay holes. The plain way: README.md says what else was tried. */
 static void usual_write_in_place(const struct usual_memory *mem, int out)
 {
     struct usual_ranges ranges = usual_find_data(mem->fd, mem->size);
