@@ -86,7 +86,7 @@ run: build/minivm build/guestmem-image
 
 test:
 	echo 'Rust tests, then $(words $(wildcard c_tests/*.c c_tests/*.cc)) C programs against each form of the library (shared, static, one'
-	echo 'that cannot unwind): about N minutes on two cores after the first build.'
+	echo 'that cannot unwind): about ten minutes on two cores, once Rust is built.'
 	$(CARGO) test --locked
 
 install: $(SHARED) $(STATIC)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* A control group that limits how many huge pages a process takes: memory beyond that is refused when it
  * is made, and what was made can be touched, all of it. Without a limit pages are only reserved.
- * runs: asan valgrind */
+ * runs: asan valgrind alone */
 #include "support/process.h"
 
 #include <sched.h>

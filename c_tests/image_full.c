@@ -3,7 +3,7 @@
  * write comes up short first, and then fails: an error and no signal, the old image stays, and no
  * temporary file.
  * runs: asan valgrind */
-#include "image_operations.h"
+#include "operations_image.h"
 
 #include <sched.h>
 #include <sys/mount.h>

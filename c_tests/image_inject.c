@@ -2,7 +2,7 @@
 /* A system call that fails, at each step of each way to save memory and to bring it back: the old
  * image stays, live memory is what it was or tainted, nothing is left behind.
  * runs: natively only */
-#include "image_operations.h"
+#include "operations_image.h"
 
 #include "inject_calls.h"
 

@@ -2,7 +2,7 @@
 /* An allocation that fails, in each way to save memory and to bring it back: the old image stays, and
  * live memory is what it was or tainted.
  * runs: natively only */
-#include "image_operations.h"
+#include "operations_image.h"
 
 #include "inject_allocations.h"
 

@@ -2,7 +2,7 @@
 /* A system call that fails, at each step of each operation of every section but that of images:
  * nothing is left behind, memory holds what it held.
  * runs: natively only */
-#include "section_operations.h"
+#include "operations.h"
 
 #include "inject_calls.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Section 3, how regions are mapped: guard pages, alignment, core dumps, population, huge pages.
- * runs: asan valgrind */
+ * runs: asan valgrind alone */
 #include "support/process.h"
 
 #include <pthread.h>

@@ -2,7 +2,7 @@
 /* An allocation that fails in each operation of every section but that of images: nothing is left
  * behind, memory holds what it held.
  * runs: natively only */
-#include "section_operations.h"
+#include "operations.h"
 
 #include "inject_allocations.h"
 

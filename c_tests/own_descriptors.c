@@ -14,7 +14,7 @@ enum { REGIONS = 6, PAGES = 16, AT = 5, DISCARDED = 7 };
 #define SIZE (PAGES * PAGE)
 #define BASE(region) ((uint64_t)(region) * 2 * SIZE)
 
-static char folder[64], image[80];
+static char image[80];
 static pthread_t first;
 static pthread_barrier_t meet;
 
@@ -173,7 +173,7 @@ static int own_table(void)
     REQUIRE(pthread_create(&thread, NULL, with_own_table, NULL) == 0);
     pthread_barrier_wait(&meet);
     for (int n = 0; n < 40; n++) {
-        const int fd = n % 2 ? new_memfd(2 * SIZE) : open(folder, O_TMPFILE | O_RDWR, 0600);
+        const int fd = n % 2 ? new_memfd(2 * SIZE) : open(test_folder, O_TMPFILE | O_RDWR, 0600);
         REQUIRE(fd < 0 || write(fd, "a secret", 8) == 8);
     }
     pthread_barrier_wait(&meet);
@@ -242,16 +242,14 @@ static void run(const char *what, int (*part)(void))
 
 int main(void)
 {
-    const char *parent = getenv("TMPDIR");
-    (void)snprintf(folder, sizeof folder, "%s/guestmem-test-XXXXXX", parent ? parent : "/tmp");
-    REQUIRE(mkdtemp(folder) != NULL);
-    (void)snprintf(image, sizeof image, "%s/image", folder);
+    folder_new("/tmp");
+    (void)snprintf(image, sizeof image, "%s/image", test_folder);
     run("a table of its own", own_table);
     if (fast())
         SKIP_PART("a first thread that ends looks like a leak");
     else
         run("no first thread", first_ended);
     run("no /proc", without_proc);
-    CHECK(rmdir(folder) == 0);
+    CHECK_EQ(entries_in(test_folder), 0);
     return check_result();
 }

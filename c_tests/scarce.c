@@ -4,7 +4,7 @@
  * behind, errno as it was, no signal; and once there is enough the call works. What limits of locked
  * memory do stands in policy.c, but for regions that come later.
  * runs: natively only */
-#include "image_operations.h"
+#include "operations_image.h"
 
 #include <pthread.h>
 #include <sys/resource.h>

@@ -211,16 +211,15 @@ static void run(int (*part)(const char *), const char *base)
 
 int main(void)
 {
-    const char *parent = getenv("TMPDIR");
-    char folder[128], below[160];
-    (void)snprintf(folder, sizeof folder, "%s/guestmem-test-XXXXXX", parent ? parent : "/tmp");
-    REQUIRE(strlen(folder) < 100 && mkdtemp(folder) != NULL && chmod(folder, 0755) == 0);
-    run(plain, folder);
-    (void)snprintf(below, sizeof below, "%s/layers", folder);
+    char below[160];
+    folder_new("/tmp");
+    REQUIRE(chmod(test_folder, 0755) == 0);
+    run(plain, test_folder);
+    (void)snprintf(below, sizeof below, "%s/layers", test_folder);
     run(two_systems, below);
     (void)rmdir(below);
     run(one_system, below);
     (void)rmdir(below);
-    REQUIRE(rmdir(folder) == 0);
+    CHECK_EQ(entries_in(test_folder), 0);
     return check_result();
 }

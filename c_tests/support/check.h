@@ -56,12 +56,14 @@ extern int check_failures;
         exit(77);                                                                                 \
     } while (0)
 
-/* The machine lacks what one part of the program needs; the rest goes on. */
+/* The machine lacks what one part of the program needs; the rest goes on. Said at once, as a child may
+ * end without. */
 #define SKIP_PART(...)                                                                            \
     do {                                                                                          \
         printf("skipped: ");                                                                      \
         printf(__VA_ARGS__);                                                                      \
         printf("\n");                                                                             \
+        (void)fflush(stdout);                                                                     \
     } while (0)
 
 void check_fail(const char *file, int line, const char *what);

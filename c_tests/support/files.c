@@ -53,12 +53,18 @@ void leave_folder(void)
     test_folder[0] = 0;
 }
 
+static pid_t folder_owner; /* its children leave it alone when they end */
+
+static void leave_own_folder(void)
+{
+    if (getpid() == folder_owner) leave_folder();
+}
+
 void folder_new(const char *parent)
 {
-    static bool registered;
     REQUIRE(test_folder[0] == 0 && strlen(parent) < 40);
-    if (!registered) REQUIRE(atexit(leave_folder) == 0);
-    registered = true;
+    if (folder_owner != getpid()) REQUIRE(atexit(leave_own_folder) == 0);
+    folder_owner = getpid();
     (void)snprintf(test_folder, sizeof test_folder, "%s/guestmem-test-XXXXXX", parent);
     REQUIRE(mkdtemp(test_folder) != NULL);
 }

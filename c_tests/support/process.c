@@ -154,7 +154,9 @@ int run_in_child(int (*function)(void *), void *argument)
         /* Sanitizers catch these; here the plain death is what is asked about. */
         signal(SIGSEGV, SIG_DFL);
         signal(SIGBUS, SIG_DFL);
-        _exit(function(argument));
+        status = function(argument);
+        fflush(NULL);
+        _exit(status);
     }
     REQUIRE(waitpid(child, &status, 0) == child);
     return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Operations that make memory, use it without a system call, and release it. */
-#ifndef SECTION_CREATING_H
-#define SECTION_CREATING_H
+#ifndef OPERATIONS_CREATING_H
+#define OPERATIONS_CREATING_H
 
-#include "section_ground.h"
+#include "operations_ground.h"
 
 /* ---- creating ---- */
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Operations that move what memory holds: to and from descriptors, to and from callbacks. */
-#ifndef SECTION_MOVING_H
-#define SECTION_MOVING_H
+#ifndef OPERATIONS_MOVING_H
+#define OPERATIONS_MOVING_H
 
-#include "section_ground.h"
+#include "operations_ground.h"
 
 /* ---- transfers: from the last page of one region to the first of the next and back ---- */
 

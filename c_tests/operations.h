@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Calls of every section of the interface but those of images (image_operations.h), as operations
+/* Calls of every section of the interface but those of images (operations_image.h), as operations
  * that may be made to fail: their list, and what must hold after each. */
-#ifndef SECTION_OPERATIONS_H
-#define SECTION_OPERATIONS_H
+#ifndef OPERATIONS_H
+#define OPERATIONS_H
 
-#include "section_creating.h"
-#include "section_managing.h"
-#include "section_moving.h"
+#include "operations_creating.h"
+#include "operations_managing.h"
+#include "operations_moving.h"
 
 /* ---- all of them ---- */
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Operations that manage memory: pages that go, policies, regions that come and go. */
-#ifndef SECTION_MANAGING_H
-#define SECTION_MANAGING_H
+#ifndef OPERATIONS_MANAGING_H
+#define OPERATIONS_MANAGING_H
 
-#include "section_ground.h"
+#include "operations_ground.h"
 
 /* ---- what the kernel is told ---- */
 

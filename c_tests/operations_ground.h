@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* What the operations of section_operations.h work on: memory with a region of every backing, of which
+/* What the operations of operations.h work on: memory with a region of every backing, of which
  * no two pages are alike. */
-#ifndef SECTION_GROUND_H
-#define SECTION_GROUND_H
+#ifndef OPERATIONS_GROUND_H
+#define OPERATIONS_GROUND_H
 
 #include "support/process.h"
 #include "sections.h"

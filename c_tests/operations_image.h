@@ -2,8 +2,8 @@
 /* Each way to save memory and to bring it back, as an operation that may be made to fail: what it
  * works on, what must hold after it failed, and that it does its work once nothing stands in its
  * way. */
-#ifndef IMAGE_OPERATIONS_H
-#define IMAGE_OPERATIONS_H
+#ifndef OPERATIONS_IMAGE_H
+#define OPERATIONS_IMAGE_H
 
 #include "support/process.h"
 #include "support/images.h"
