@@ -35,10 +35,17 @@ EXAMPLES := build/hello build/clone build/minivm build/guestmem-image
 
 all: $(SHARED) $(STATIC) $(EXAMPLES)
 
+# Where the sources and crates lie leaves no trace in what is built. RUSTFLAGS of the environment
+# replace these.
+CRATES = $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src
+MAPPED = '--remap-path-prefix=$(abspath $(SHIP))=/target', '--remap-path-prefix=$(CURDIR)=/guestmem', \
+    '--remap-path-prefix=$(CRATES)=/crates'
+REPRODUCIBLE = --config "build.rustflags=[$(MAPPED)]"
+
 # An rlib among the crate types would turn LTO off without a word, so the one is named here.
 $(SHIP)/release/libguestmem.a: $(SOURCES)
 	echo 'building the library'
-	$(CARGO) rustc --locked --quiet --release --lib --crate-type staticlib --target-dir $(SHIP)
+	$(CARGO) rustc --locked --quiet --release --lib --crate-type staticlib --target-dir $(SHIP) $(REPRODUCIBLE)
 	@touch $@
 
 # Linked here, as rustc links with a version script of its own that knows no versions, and linkers
@@ -269,6 +276,10 @@ check-header check-aarch64-header:
 check-install: $(SHARED) $(STATIC)
 	+packaging/test/run $(SHIP)/release/libguestmem.a
 
+# The same bytes from another folder and with another home of Cargo.
+check-reproducible: $(SHARED) $(STATIC)
+	+MAKE="$(MAKE)" packaging/test/reproducible build/check-reproducible $^
+
 # Beside another static Rust library, and in plugins; what the library keeps for each thread.
 check-link: $(SHARED) packaging/archive
 	packaging/test/thread-locals $(SHARED)
@@ -324,5 +335,5 @@ clean:
 
 .PHONY: all run test install stage $(addprefix stage-,abort valgrind asan tsan aarch64 musl) check-shared check-static \
     check-abort check-valgrind check-asan check-tsan check-counts check-aarch64 check-aarch64-run check-aarch64-header \
-    check-abi check-header check-install check-link check-musl check-msrv \
+    check-abi check-header check-install check-link check-musl check-msrv check-reproducible \
     check-musl-run bench bench-picture fuzz doc clean
