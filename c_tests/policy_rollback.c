@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* A policy that is refused half way leaves all mappings as they were, also those that somebody else had
  * told the kernel about; and huge pages that come unasked go on coming.
- * runs: asan valgrind */
+ * runs: asan valgrind, alone */
 #include "support/process.h"
 
 #include <sys/resource.h>
